@@ -1,0 +1,1 @@
+"""1: a failure becomes one encoded line, in the caller's thread."""

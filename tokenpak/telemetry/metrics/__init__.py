@@ -1,0 +1,1 @@
+"""5: exact counts, without a lock on the hot path."""

@@ -1,0 +1,1 @@
+"""2: the spool that outlives the process, its writer, and recovery."""

@@ -1,0 +1,1 @@
+"""4: lines become records again, whatever happened to the file."""

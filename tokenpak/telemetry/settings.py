@@ -1,0 +1,263 @@
+"""
+Every option, once: its default, unit, environment variable and check.
+
+A value given in code is checked at construction, and a wrong one raises
+:class:`SettingError`.  A wrong value in the environment must not stop a program that
+somebody else deploys: it is warned about, and the default is used.  Nothing is read
+from the environment before a logger is constructed (X1).
+
+Precedence: keyword argument, then environment variable, then default.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, cast
+
+from tokenpak.telemetry.errors import SettingError
+
+MIB: Final = 1024 * 1024
+SEGMENT_BYTES: Final = 2 * MIB
+"""The unit in which the spool grows: one link of its chain."""
+
+LOG_DIR_VARIABLE: Final = "TOKENPAK_LOG_DIR"
+
+SyncPolicy = Literal["never", "interval", "batch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The checked options of one logger.  See OPTIONS for units and purposes."""
+
+    log_dir: str
+    max_line_bytes: int
+    max_pending_bytes: int
+    linger: float
+    full_wait: float
+    fsync: SyncPolicy
+    fsync_interval: float
+    recovery_interval: float
+    exit_timeout: float
+    spool_dir: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: what it is called, what it may be, what it is for."""
+
+    name: str
+    default: object
+    unit: str
+    expected: str
+    purpose: str
+    parse: Callable[[str], object]
+    """From the text of an environment variable; raises ValueError."""
+    check: Callable[[Any], bool]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable: ``TOKENPAK_`` and the name in capitals."""
+        return f"TOKENPAK_{self.name.upper()}"
+
+    def accepts(self, value: object) -> bool:
+        """Return whether *value* can be used; never raises."""
+        try:
+            return bool(self.check(value))
+        except (TypeError, ValueError):
+            return False
+
+
+def _is_int(low: int, high: int) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high
+
+
+def _is_seconds(low: float, high: float) -> Callable[[Any], bool]:
+    return lambda v: (
+        isinstance(v, int | float)
+        and not isinstance(v, bool)
+        and math.isfinite(v)
+        and low <= v <= high
+    )
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
+
+
+OPTIONS: Final = (
+    Option(
+        "log_dir",
+        "~/.tokenpak/logs",
+        "path",
+        "a path that is not empty",
+        "where the daily files are; all processes that share it share the files",
+        str,
+        _is_path,
+    ),
+    Option(
+        "max_line_bytes",
+        32_000,
+        "bytes",
+        f"an integer from 1,000 to {SEGMENT_BYTES // 2:,}",
+        "what the log shipper can take: Fluent Bit stops at a line over 32 KB",
+        int,
+        _is_int(1_000, SEGMENT_BYTES // 2),
+    ),
+    Option(
+        "max_pending_bytes",
+        64 * MIB,
+        "bytes, for each stream of a process",
+        f"an integer from {2 * SEGMENT_BYTES:,} to {1024 * MIB:,}",
+        "how much of an outage (disk full, lock held) is kept before records drop",
+        int,
+        _is_int(2 * SEGMENT_BYTES, 1024 * MIB),
+    ),
+    Option(
+        "linger",
+        0.02,
+        "seconds",
+        "a number from 0 to 10",
+        "how long the writer collects a batch; more is less disk work, later lines",
+        float,
+        _is_seconds(0, 10),
+    ),
+    Option(
+        "full_wait",
+        0.0,
+        "seconds",
+        "a number from 0 to 3600",
+        "batch jobs that would rather wait than drop when the queue is full",
+        float,
+        _is_seconds(0, 3600),
+    ),
+    Option(
+        "fsync",
+        "never",
+        "never, interval or batch",
+        "'never', 'interval' or 'batch'",
+        "machines that lose power: when to force the log file to the disk",
+        str,
+        lambda v: v in {"never", "interval", "batch"},
+    ),
+    Option(
+        "fsync_interval",
+        1.0,
+        "seconds",
+        "a number from 0.01 to 3600",
+        "how much a power cut may cost with fsync='interval'",
+        float,
+        _is_seconds(0.01, 3600),
+    ),
+    Option(
+        "recovery_interval",
+        30.0,
+        "seconds",
+        "a number from 0.05 to 86400",
+        "how soon a living process appends what a dead one had accepted",
+        float,
+        _is_seconds(0.05, 86_400),
+    ),
+    Option(
+        "exit_timeout",
+        5.0,
+        "seconds",
+        "a number from 0 to 3600",
+        "how long the end of a process may wait for a stuck disk",
+        float,
+        _is_seconds(0, 3600),
+    ),
+    Option(
+        "spool_dir",
+        None,
+        "path",
+        "a path that is not empty, on a local file system",
+        "log directories on a network file system, which cannot hold the spool",
+        str,
+        lambda v: v is None or _is_path(v),
+    ),
+)
+
+
+def default_log_dir(environ: Mapping[str, str] | None = None) -> str:
+    """Return ``$TOKENPAK_LOG_DIR``, else ``~/.tokenpak/logs``, as an absolute path."""
+    environ = os.environ if environ is None else environ
+    return _absolute(environ.get(LOG_DIR_VARIABLE) or "~/.tokenpak/logs")
+
+
+def resolve_settings(
+    given: Mapping[str, object], environ: Mapping[str, str] | None = None
+) -> Settings:
+    """
+    Check *given*, and fill in what is missing from the environment or the defaults.
+
+    Args:
+        given: option names and values; ``None`` means "not given".
+        environ: instead of ``os.environ``.
+
+    Raises:
+        SettingError: a given name is no option, or its value cannot be used.
+
+    """
+    environ = os.environ if environ is None else environ
+    unknown = set(given) - {option.name for option in OPTIONS}
+    if unknown:
+        name = min(unknown)
+        known = ", ".join(option.name for option in OPTIONS)
+        raise SettingError(name, given[name], f"one of the settings {known}")
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        value = given.get(option.name)
+        if value is None:
+            value = _from_environment(option, environ)
+        elif not option.accepts(value):
+            raise SettingError(option.name, value, option.expected)
+        values[option.name] = value
+    values["log_dir"] = _absolute(values["log_dir"])
+    if values["spool_dir"] is not None:
+        values["spool_dir"] = _absolute(values["spool_dir"])
+    return Settings(**values)
+
+
+def _from_environment(option: Option, environ: Mapping[str, str]) -> object:
+    text = environ.get(option.variable)
+    if not text:
+        return option.default
+    try:
+        value = option.parse(text)
+    except ValueError:
+        value = None
+    if value is not None and option.accepts(value):
+        return value
+    logging.getLogger("tokenpak.telemetry").warning(
+        "%s=%r is not usable: expected %s. Using the default, %r.",
+        option.variable,
+        text,
+        option.expected,
+        option.default,
+    )
+    return option.default
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    # Made absolute once: a later chdir() must not move the log.
+    return os.path.abspath(os.path.expanduser(cast("str", os.fspath(path))))
+
+
+if {field.name for field in fields(Settings)} != {option.name for option in OPTIONS}:
+    raise AssertionError("Settings and OPTIONS name different options")
+
+__all__ = [
+    "LOG_DIR_VARIABLE",
+    "MIB",
+    "OPTIONS",
+    "SEGMENT_BYTES",
+    "Option",
+    "Settings",
+    "SyncPolicy",
+    "default_log_dir",
+    "resolve_settings",
+]

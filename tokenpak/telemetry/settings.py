@@ -85,7 +85,10 @@ def _is_seconds(low: float, high: float) -> Callable[[Any], bool]:
 
 
 def _is_path(value: object) -> bool:
-    return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
+    if not isinstance(value, str | os.PathLike):
+        return False
+    path = os.fspath(value)
+    return isinstance(path, str) and path != "" and "\0" not in path
 
 
 OPTIONS: Final = (

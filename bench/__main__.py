@@ -1,0 +1,102 @@
+"""
+The one command: run scenarios, print the table, keep the results.
+
+Exit code 1 means that a measurement failed, not that a target was missed: the table is
+a baseline to argue from, not a gate.  2 is a wrong option.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+from datetime import UTC, datetime
+
+from bench import report
+from bench.environment import describe
+from bench.harness import ROOT, Outcome, run_scenario
+from bench.model import FULL, QUICK, SMOKE
+from bench.scenarios import MODULES, find_scenario
+
+RESULTS_DIR = os.path.join(ROOT, "bench", "results")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run what *argv* asks for; return the exit code."""
+    options = _parse(argv)
+    effort = SMOKE if options.smoke else QUICK if options.quick else FULL
+    seed = (
+        random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
+    )
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as directory:
+        environment = describe(directory)
+        print(f"{environment.line(options.machine)}; {effort.name} run, seed {seed}")
+        outcomes: list[Outcome] = []
+        for name in options.only or MODULES:
+            scenario = find_scenario(name)
+            outcome = run_scenario(scenario, effort, directory, seed, _show_progress)
+            _show_progress("")
+            print(report.table(outcome), flush=True)
+            outcomes.append(outcome)
+    print(f"\n{report.summary(outcomes)}")
+    os.makedirs(options.results, exist_ok=True)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    _write(
+        os.path.join(options.results, f"{stamp}-{effort.name}.json"),
+        report.results(outcomes, environment, effort),
+    )
+    if options.markdown:
+        _write(
+            options.markdown,
+            report.markdown(outcomes, environment, effort, options.machine),
+        )
+    return 1 if any(outcome.failure for outcome in outcomes) else 0
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure what is promised in figures."
+    )
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--quick", action="store_true", help="a fifth of the work")
+    amount.add_argument(
+        "--smoke",
+        action="store_true",
+        help="does it run at all? its times mean nothing",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=MODULES,
+        metavar="NAME",
+        help=f"one scenario; may be repeated: {', '.join(MODULES)}",
+    )
+    parser.add_argument("--markdown", metavar="FILE", help="write the page for docs/")
+    parser.add_argument(
+        "--machine", metavar="TEXT", help="the machine in words, instead of its cores"
+    )
+    parser.add_argument(
+        "--dir", help="where to log to (default: the directory for temporary files)"
+    )
+    parser.add_argument("--results", default=RESULTS_DIR, help="where the JSON goes")
+    parser.add_argument("--seed", type=int, help="repeat the random moments of a run")
+    return parser.parse_args(argv)
+
+
+def _show_progress(text: str) -> None:
+    # Only for a person: it would be noise in a file.
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+
+__all__ = ["main"]

@@ -1,0 +1,122 @@
+"""
+Run a scenario: each measurement in a process of its own, rounds interleaved.
+
+The harness itself measures nothing and imports no logger, so that whatever a
+measurement does to its process (threads, forks, imports, a crash) ends with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.model import Effort, Figures, Row, Scenario
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+"""Children start here, so that they measure the tree that this file belongs to."""
+
+
+class MeasurementError(Exception):
+    """A measurement crashed or did not end; the message says which, and why."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one scenario: its rows, and the figures that they were made from."""
+
+    scenario: Scenario
+    rows: list[Row]
+    samples: dict[str, list[Figures]] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=list)
+    failure: str | None = None
+
+
+def run_scenario(
+    scenario: Scenario,
+    effort: Effort,
+    directory: str,
+    seed: int,
+    progress: Callable[[str], None],
+) -> Outcome:
+    """
+    Run all rounds of *scenario* below *directory* and judge them.
+
+    A measurement whose peer is not installed is left out, and its rows say so.  One
+    that fails ends the scenario, not the run: the outcome carries the failure.
+    """
+    rounds = min(scenario.rounds, effort.max_rounds)
+    outcome = Outcome(scenario, [], seeds=[seed + i for i in range(rounds)])
+    missing: dict[str, str] = {}
+    try:
+        for number, round_seed in enumerate(outcome.seeds, 1):
+            for name in scenario.measurements:
+                if name in missing:
+                    continue
+                progress(f"{scenario.name}: {name}, round {number} of {rounds}")
+                answer = _measure(scenario, name, effort, directory, round_seed)
+                if isinstance(answer, str):
+                    missing[name] = answer
+                else:
+                    outcome.samples.setdefault(name, []).append(answer)
+        outcome.rows = scenario.judge(outcome.samples)
+    except MeasurementError as error:
+        outcome.failure = str(error)
+    return outcome
+
+
+def _measure(
+    scenario: Scenario, name: str, effort: Effort, directory: str, seed: int
+) -> Figures | str:
+    """Return the figures of one measurement, or why its peer is missing."""
+    place = tempfile.mkdtemp(prefix="bench-", dir=directory)
+    answer = os.path.join(place, "answer.json")
+    logs = os.path.join(place, "logs")
+    os.mkdir(logs)
+    command = [sys.executable, "-m", "bench.measure", scenario.name, name, logs, answer]
+    command += ["--effort", effort.name, "--seed", str(seed)]
+    try:
+        _run(command, f"{scenario.name}: {name} (seed {seed})", scenario.timeout)
+        with open(answer, encoding="utf-8") as file:
+            found = json.load(file)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    figures: Figures | str = found.get("figures", found.get("missing"))
+    return figures
+
+
+def _run(command: list[str], what: str, timeout: float) -> None:
+    # A session of its own: the forked children of a measurement that hangs are killed
+    # with it.  Nothing of the caller's environment may change the defaults.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TOKENPAK_")}
+    child = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _, errors = child.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as expired:
+        raise MeasurementError(f"{what} did not end within {timeout:g} s") from expired
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+    if child.returncode:
+        raise MeasurementError(f"{what} failed ({child.returncode}):\n{errors.strip()}")
+
+
+__all__ = ["ROOT", "MeasurementError", "Outcome", "run_scenario"]

@@ -1,0 +1,130 @@
+"""
+What a scenario is made of: jobs that measure, figures, and rows that judge them.
+
+A scenario lists *measurements*, functions from a Job to Figures.  The harness runs
+each in a process of its own, once a round, and hands the figures of all rounds to the
+scenario's ``judge``, which makes the rows of the table from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.quantiles import Spread
+
+Figures = dict[str, float]
+"""What one measurement found in one round, by name."""
+
+Samples = Mapping[str, Sequence[Figures]]
+"""The figures of all rounds, by measurement; position is the number of the round."""
+
+
+class PeerMissingError(Exception):
+    """The logger to measure is not installed; its rows say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much work a run is worth: it scales counts, never what is measured."""
+
+    name: str
+    scale: float
+    max_rounds: int
+
+    def count(self, full: int, least: int = 1) -> int:
+        """Return *full*, scaled down by this effort but not below *least*."""
+        return max(least, int(full * self.scale))
+
+
+FULL = Effort("full", 1.0, 100)
+QUICK = Effort("quick", 0.2, 3)
+SMOKE = Effort("smoke", 0.02, 1)
+EFFORTS = {effort.name: effort for effort in (FULL, QUICK, SMOKE)}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a measurement is given."""
+
+    directory: str
+    """Empty, on the file system under test, removed afterwards by the harness."""
+    effort: Effort
+    seed: int
+    """Other in each round; reported, so that a round can be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A limit, and on which side of it a value has to be."""
+
+    limit: float
+    at_most: bool
+
+    def met_by(self, value: float) -> bool:
+        """Return whether *value* is on the right side; NaN never is."""
+        return value <= self.limit if self.at_most else value >= self.limit
+
+
+def at_most(limit: float) -> Target:
+    """Return the target ``value <= limit``."""
+    return Target(limit, at_most=True)
+
+
+def at_least(limit: float) -> Target:
+    """Return the target ``value >= limit``."""
+    return Target(limit, at_most=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: a value, its spread over the rounds, its target."""
+
+    label: str
+    value: Spread | None
+    """None: not measured, *note* says why."""
+    unit: str
+    target: Target | None = None
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is reached; None where there is no target or value."""
+        if self.target is None or self.value is None:
+            return None
+        return self.target.met_by(self.value.median)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One question, how it is measured, and how the answer is judged."""
+
+    name: str
+    title: str
+    how: str
+    """For the reader of the page: what is timed or counted, and under what load."""
+    rounds: int
+    measurements: Mapping[str, Callable[[Job], Figures]]
+    judge: Callable[[Samples], list[Row]]
+    timeout: float = 300.0
+    """Seconds that one measurement may take before it is killed and reported."""
+
+
+__all__ = [
+    "EFFORTS",
+    "FULL",
+    "QUICK",
+    "SMOKE",
+    "Effort",
+    "Figures",
+    "Job",
+    "PeerMissingError",
+    "Row",
+    "Samples",
+    "Scenario",
+    "Target",
+    "at_least",
+    "at_most",
+]

@@ -1,0 +1,168 @@
+"""
+The results as a table on the screen, as a page of the documentation, and as JSON.
+
+Each shows the measured value beside its target and says ``met`` or ``NOT met``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.environment import Environment
+    from bench.harness import Outcome
+    from bench.model import Effort, Row
+
+INTRODUCTION = """\
+# Figures
+
+Printed by `python -m bench`; do not edit by hand. Where a value has a range, it is the
+median of {rounds}, with the lowest and highest beside it. Both sides of a ratio were
+measured in the same round of the same run, and ratios are what carries over to other
+machines; times do not.
+
+Measured with {environment}.{effort}
+"""
+
+
+def number(value: float) -> str:
+    """Return *value* with three digits that count, and all of a whole number's."""
+    if value == int(value) or abs(value) >= 1_000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def value_text(row: Row) -> str:
+    """Return the value of *row* with its unit, and its range where it has one."""
+    if row.value is None:
+        return "\N{EN DASH}"
+    median = _with_unit(number(row.value.median), row.unit)
+    if row.value.low == row.value.high:
+        return median
+    return f"{median} ({number(row.value.low)} to {number(row.value.high)})"
+
+
+def target_text(row: Row) -> str:
+    """Return the target of *row*, or nothing."""
+    if row.target is None:
+        return ""
+    limit = _with_unit(number(row.target.limit), row.unit)
+    if row.target.at_most and row.target.limit == 0:
+        return limit
+    return f"{'≤' if row.target.at_most else '≥'} {limit}"
+
+
+def verdict_text(row: Row) -> str:
+    """Return whether the target is met, or why there is no value."""
+    if row.value is None:
+        return row.note
+    return {None: "", True: "met", False: "NOT met"}[row.met]
+
+
+def _with_unit(text: str, unit: str) -> str:
+    return f"{text} {unit}" if unit else text
+
+
+def table(outcome: Outcome) -> str:
+    """Return the rows of one scenario, aligned for a terminal."""
+    lines = [f"\n{outcome.scenario.title}  [{outcome.scenario.name}]"]
+    if outcome.failure:
+        return "\n".join([*lines, f"  FAILED: {outcome.failure}"])
+    cells = [
+        (row.label, value_text(row), target_text(row), verdict_text(row))
+        for row in outcome.rows
+    ]
+    widths = [max(len(cell[i]) for cell in cells) for i in range(3)]
+    for label, value, target, verdict in cells:
+        columns = (label.ljust(widths[0]), value.ljust(widths[1]))
+        lines.append(
+            "  ".join(("", *columns, target.ljust(widths[2]), verdict)).rstrip()
+        )
+    return "\n".join(lines)
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """Return one line: how many targets are met, and which are not."""
+    judged = [(o, row) for o in outcomes for row in o.rows if row.target is not None]
+    missed = [
+        f"{o.scenario.name}: {row.label}" for o, row in judged if row.met is False
+    ]
+    unknown = [f"{o.scenario.name}: {row.label}" for o, row in judged if not row.value]
+    unknown += [f"{o.scenario.name}: failed" for o in outcomes if o.failure]
+    text = f"{sum(1 for _, row in judged if row.met)} of {len(judged)} targets met"
+    if missed:
+        text += "; NOT met: " + "; ".join(missed)
+    if unknown:
+        text += "; not measured: " + "; ".join(unknown)
+    return text
+
+
+def markdown(
+    outcomes: Sequence[Outcome],
+    environment: Environment,
+    effort: Effort,
+    machine: str | None,
+) -> str:
+    """Return the page for the documentation; *machine* describes it in words."""
+    hurried = "" if effort.name == "full" else f" A {effort.name} run, with less work."
+    rounds = max((len(o.seeds) for o in outcomes), default=0)
+    parts = [
+        INTRODUCTION.format(
+            rounds=f"up to {rounds} rounds" if rounds != 1 else "one round",
+            environment=environment.line(machine),
+            effort=hurried,
+        ),
+        f"**{summary(outcomes)}.**\n",
+    ]
+    for outcome in outcomes:
+        how = textwrap.fill(outcome.scenario.how, 88, break_on_hyphens=False)
+        parts.append(f"## {outcome.scenario.title}\n\n{how}\n")
+        if outcome.failure:
+            parts.append(f"Failed: `{outcome.failure.splitlines()[0]}`\n")
+            continue
+        parts.append("| measure | measured | target | |\n|---|---|---|---|")
+        parts[-1] += "".join(
+            f"\n| {row.label} | {value_text(row)} | {target_text(row)} "
+            f"| {verdict_text(row)} |"
+            for row in outcome.rows
+        )
+        parts[-1] += "\n"
+    return "\n".join(parts)
+
+
+def results(
+    outcomes: Sequence[Outcome], environment: Environment, effort: Effort
+) -> str:
+    """Return everything as JSON: rows, figures of each round, seeds, environment."""
+    document = {
+        "environment": dataclasses.asdict(environment),
+        "effort": effort.name,
+        "scenarios": [
+            {
+                "name": outcome.scenario.name,
+                "rows": [{**dataclasses.asdict(r), "met": r.met} for r in outcome.rows],
+                "samples": outcome.samples,
+                "seeds": outcome.seeds,
+                "failure": outcome.failure,
+            }
+            for outcome in outcomes
+        ],
+    }
+    return json.dumps(document, indent=1)
+
+
+__all__ = [
+    "markdown",
+    "number",
+    "results",
+    "summary",
+    "table",
+    "target_text",
+    "value_text",
+    "verdict_text",
+]

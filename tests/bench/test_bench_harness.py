@@ -1,0 +1,103 @@
+"""The harness reports what goes wrong in a measurement, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench import harness
+from bench.harness import MeasurementError, run_scenario
+from bench.model import SMOKE, Effort, Figures, Job, Row, Samples, Scenario
+from bench.rows import value_row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def scenario(*names: str, rounds: int = 1) -> Scenario:
+    """
+    Return a scenario of which the harness runs a stand-in.
+    """
+
+    def measure(job: Job) -> Figures:
+        raise NotImplementedError(job)
+
+    def judge(samples: Samples) -> list[Row]:
+        return [value_row(samples, name, (name, "n"), "") for name in names]
+
+    return Scenario(
+        "s", "A title", "How.", rounds, dict.fromkeys(names, measure), judge
+    )
+
+
+def test_rounds_are_interleaved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    a, b, a, b and never a, a, b, b; both sides of a round have the same seed.
+    """
+    order: list[tuple[str, int]] = []
+
+    def measure(
+        _scenario: Scenario, name: str, _effort: Effort, _directory: str, seed: int
+    ) -> Figures:
+        order.append((name, seed))
+        return {"n": float(len(order))}
+
+    monkeypatch.setattr(harness, "_measure", measure)
+    twice = Effort("twice", 1.0, 2)
+    outcome = run_scenario(scenario("a", "b", rounds=5), twice, str(tmp_path), 7, print)
+
+    assert order == [("a", 7), ("b", 7), ("a", 8), ("b", 8)]
+    assert outcome.samples == {
+        "a": [{"n": 1.0}, {"n": 3.0}],
+        "b": [{"n": 2.0}, {"n": 4.0}],
+    }
+
+
+def test_a_missing_peer_is_asked_once_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The rest of the scenario is measured without it.
+    """
+    asked: list[str] = []
+
+    def measure(_scenario: Scenario, name: str, *_: object) -> Figures | str:
+        asked.append(name)
+        return "not installed" if name == "peer" else {"n": 1.0}
+
+    monkeypatch.setattr(harness, "_measure", measure)
+    both = scenario("ours", "peer", rounds=2)
+    outcome = run_scenario(both, Effort("twice", 1.0, 2), str(tmp_path), 7, print)
+
+    assert asked == ["ours", "peer", "ours"]
+    assert [row.value is None for row in outcome.rows] == [False, True]
+    assert outcome.failure is None
+
+
+def test_a_measurement_that_crashes_is_a_failure_with_its_traceback(
+    tmp_path: Path,
+) -> None:
+    """
+    The name of the measurement, the seed to repeat it, and what it said.
+    """
+    outcome = run_scenario(scenario("absent"), SMOKE, str(tmp_path), 7, print)
+
+    assert outcome.failure is not None
+    assert "s: absent (seed 7) failed" in outcome.failure
+    assert "KeyError" in outcome.failure
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_measurement_that_hangs_is_killed_with_its_children() -> None:
+    """
+    Also what it has started: the pipe that both hold is closed only by the last death.
+    """
+    program = "import os, time\nos.fork()\ntime.sleep(600)\n"
+
+    with pytest.raises(MeasurementError, match="a test did not end within"):
+        harness._run([sys.executable, "-c", program], "a test", 0.5)

@@ -1,0 +1,73 @@
+"""Memory does not grow with the size of the log."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+from log_making import as_lines, make_record, read_all, write_log
+
+from tokenpak.telemetry.read import FORMATS, Format, export_records
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECORD = make_record(message="x" * 1000)
+MIB = 1024 * 1024
+
+
+class Nowhere:
+    """Counts what is written to it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        self.size += len(data)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("form", FORMATS)
+def test_r2_an_export_holds_a_few_rows(
+    tmp_path: Path, form: Format, compressed: bool
+) -> None:
+    """Thirty megabytes go through less than four."""
+    data = as_lines([RECORD] * 2500)
+    for day in range(10, 20):
+        write_log(
+            tmp_path, data, f"2026-03-{day}", archived=True, compressed=compressed
+        )
+    out = Nowhere()
+
+    tracemalloc.start()
+    try:
+        exported = export_records(tmp_path, out, form=form)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert exported.records == 25_000
+    assert out.size > 25 * MIB
+    assert peak < 4 * MIB
+
+
+@pytest.mark.slow
+def test_r2_a_file_of_nuls_is_not_held(tmp_path: Path) -> None:
+    """More of them than a line may have, and the record behind them is found."""
+    path = write_log(tmp_path, b"")
+    with open(path, "r+b") as file:
+        file.truncate(200 * MIB)
+        file.seek(0, 2)
+        file.write(as_lines([RECORD]))
+
+    tracemalloc.start()
+    try:
+        records, damage = read_all(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert records == [RECORD]
+    assert damage[0].offset == 0
+    assert peak < 40 * MIB

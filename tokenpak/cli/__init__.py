@@ -1,0 +1,38 @@
+"""
+The command ``tokenpak``: groups, and the commands that are registered in them.
+
+Thin: a command turns its options into one call of the library, and what comes back into
+a message and an exit status.  Each is a module here; to add one, add it to COMMANDS.
+
+Exit status: 0 done, also if damage was skipped and reported; 1 it could not be done;
+2 wrong usage.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+import tokenpak
+from tokenpak.cli.export import export
+
+COMMANDS: Final[tuple[click.Command, ...]] = (export,)
+"""The commands of ``tokenpak telemetry``."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(tokenpak.__version__, prog_name="tokenpak")
+def main() -> None:
+    """Tools for applications that call LLMs."""
+
+
+@main.group()
+def telemetry() -> None:
+    """Work with the crash-safe log of errors and events."""
+
+
+for _command in COMMANDS:
+    telemetry.add_command(_command)
+
+__all__ = ["COMMANDS", "main", "telemetry"]

@@ -1,0 +1,264 @@
+"""
+The stack trace of an exception, as JSON text, without formatting it anew each time.
+
+C3  What comes out is what ``traceback.format_exception`` prints, byte for byte.
+C2  No frame, local variable or exception object is kept alive.
+
+The text of the frames depends only on which instruction of which code object each
+frame stands at, so it is formatted once and kept under those.  Only the last line
+depends on the message.  The cache is filled from :class:`traceback.TracebackException`
+itself, and an entry is made only if its text ends in the last line that we would have
+written; whatever traceback treats specially (groups, syntax errors, suggestions, notes)
+is left to traceback, every time.
+
+The one exception to C3: a source file that changes under a running process keeps the
+text that was first seen.
+
+Assumption about CPython (tested): from 3.11 on, the instructions of a code object are
+part of the object itself, so ``id(code) + tb_lasti`` is an address inside it: one
+number that names code object and instruction, as long as the object lives.  The cache
+keeps it alive.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import dataclass
+from types import CodeType, TracebackType
+from typing import Final
+
+import orjson
+
+MAX_STACKS: Final = 2_048
+MAX_FRAMES: Final = 50_000
+"""Bounds of the cache.  Beyond either it is emptied: what is in use comes back."""
+
+_CAUSE: Final = (
+    "\nThe above exception was the direct cause of the following exception:\n\n"
+)
+_CONTEXT: Final = (
+    "\nDuring handling of the above exception, another exception occurred:\n\n"
+)
+_SPECIAL: Final = (
+    SyntaxError,
+    BaseExceptionGroup,
+    # These end in a suggestion, which is looked up in the locals of the frame.
+    NameError,
+    AttributeError,
+    ImportError,
+)
+
+
+def json_text(text: str) -> bytes:
+    """Return *text* as the inside of a JSON string, without the quotes."""
+    return orjson.dumps(text)[1:-1]
+
+
+_CAUSE_JSON: Final = json_text(_CAUSE)
+_CONTEXT_JSON: Final = json_text(_CONTEXT)
+
+
+class NotCacheableError(Exception):
+    """Only traceback itself can print this exception."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExceptionKind:
+    """What an exception's class alone decides.  Compared by identity: it is a key."""
+
+    name: str
+    title: str
+    """How the last line begins: qualified, but for builtins and ``__main__``."""
+    error_type_json: bytes
+    plain: bool
+    """Whether the frames and the message are all that traceback looks at."""
+
+
+def kind_of(cls: type) -> ExceptionKind:
+    """Return the ExceptionKind of *cls*, which may be any class at all."""
+    name = cls.__name__
+    module = cls.__module__
+    plain = (
+        issubclass(cls, BaseException)
+        and not issubclass(cls, _SPECIAL)
+        and isinstance(module, str)
+        # traceback asks `if exc`, so an exception that can be false is special.
+        and not hasattr(cls, "__bool__")
+        and not hasattr(cls, "__len__")
+    )
+    title = cls.__qualname__
+    if module not in {"__main__", "builtins"}:
+        title = f"{module}.{title}"
+    try:
+        encoded = orjson.dumps(name)
+        json_text(title)
+    except orjson.JSONEncodeError:  # a lone surrogate in a class name
+        return ExceptionKind(ascii(name), title, orjson.dumps(ascii(name)), plain=False)
+    return ExceptionKind(name, title, encoded, plain)
+
+
+def format_exactly(error: BaseException) -> str:
+    """Return what ``traceback.format_exception`` prints, or why it cannot; C1."""
+    try:
+        return "".join(traceback.format_exception(error))
+    except BaseException as reason:  # __str__, __notes__, __cause__ are user code
+        return (
+            f"<the traceback of this {type(error).__name__} could not be formatted: "
+            f"traceback raised {type(reason).__name__}>\n"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    head: bytes
+    """The frames and the class's title: all of the text but for the message."""
+    codes: tuple[CodeType, ...]
+    """Never read: they keep the addresses in the entry's key from being reused."""
+
+
+class StackCache:
+    """Stack traces as JSON text.  Any thread; takes no lock."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[object, ...], _Entry] = {}
+        self._kinds: dict[type, ExceptionKind] = {}
+        self._frames = 0
+        # Looked up at each call, because sys.tracebacklimit may be set at any time.
+        self._sys = vars(sys)
+
+    def kind(self, cls: type) -> ExceptionKind:
+        """Return the ExceptionKind of *cls*, from the cache if it is there."""
+        kind = self._kinds.get(cls)
+        if kind is None:
+            if len(self._kinds) >= MAX_STACKS:  # classes made at run time
+                self._kinds.clear()
+            kind = self._kinds[cls] = kind_of(cls)
+        return kind
+
+    def render(
+        self, error: BaseException, kind: ExceptionKind, message: bytes
+    ) -> bytes:
+        """
+        Return the stack trace of *error* as the inside of a JSON string.
+
+        Args:
+            error: the exception.
+            kind: that of its class.
+            message: ``str(error)`` as the inside of a JSON string.
+
+        Raises:
+            NotCacheableError: only traceback itself can print this.
+
+        """
+        if (
+            not kind.plain
+            or "tracebacklimit" in self._sys
+            or getattr(error, "__notes__", None) is not None
+        ):
+            raise NotCacheableError
+        if error.__cause__ is not None or (
+            error.__context__ is not None and not error.__suppress_context__
+        ):
+            return self._render_chain(error)
+        # The walk is written out here: a call a frame would double its cost.
+        key: list[object] = [kind]
+        add = key.append
+        tb = error.__traceback__
+        while tb is not None:
+            add(id(tb.tb_frame.f_code) + tb.tb_lasti)
+            tb = tb.tb_next
+        entry = self._entries.get(tuple(key))
+        if entry is None:
+            entry = self._learn(error, kind, tuple(key))
+        if message:
+            return entry.head + b": " + message + b"\\n"
+        return entry.head + b"\\n"
+
+    def _render_chain(self, error: BaseException) -> bytes:
+        # As TracebackException(compact=True) follows it: the cause, else the context.
+        parts: list[bytes] = []
+        seen: set[int] = set()
+        link: BaseException | None = error
+        while link is not None:
+            if id(link) in seen:  # a cycle: traceback has its own way with those
+                raise NotCacheableError
+            seen.add(id(link))
+            kind = self.kind(type(link))
+            if not kind.plain or getattr(link, "__notes__", None) is not None:
+                raise NotCacheableError
+            message = json_text(str(link))
+            key = (kind, *_addresses(link.__traceback__))
+            entry = self._entries.get(key) or self._learn(link, kind, key)
+            parts.append(entry.head + (b": " if message else b"") + message + b"\\n")
+            if link.__cause__ is not None:
+                parts.append(_CAUSE_JSON)
+                link = link.__cause__
+            elif link.__context__ is not None and not link.__suppress_context__:
+                parts.append(_CONTEXT_JSON)
+                link = link.__context__
+            else:
+                link = None
+        parts.reverse()
+        return b"".join(parts)
+
+    def _learn(
+        self, error: BaseException, kind: ExceptionKind, key: tuple[object, ...]
+    ) -> _Entry:
+        codes = tuple(_codes(error.__traceback__))
+        # The exception itself stays out of it, and with it its chain: traceback would
+        # format all of that, once for each link.
+        stand_in = BaseException()
+        text = "".join(
+            traceback.TracebackException(
+                type(stand_in), stand_in, error.__traceback__, compact=True
+            ).format(chain=False)
+        )
+        frames = text.removesuffix("BaseException\n")
+        if frames == text:
+            raise NotCacheableError
+        entry = _Entry(json_text(frames + kind.title), codes)
+        self._frames += len(codes) + 1
+        if self._frames > MAX_FRAMES or len(self._entries) >= MAX_STACKS:
+            self._entries.clear()
+            self._frames = len(codes) + 1
+        self._entries[key] = entry
+        return entry
+
+
+def _addresses(tb: TracebackType | None) -> list[int]:
+    addresses = []
+    while tb is not None:
+        addresses.append(id(tb.tb_frame.f_code) + tb.tb_lasti)
+        tb = tb.tb_next
+    return addresses
+
+
+def _codes(tb: TracebackType | None) -> list[CodeType]:
+    codes = []
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        # A traceback that was put together by hand (a template engine's, say) may have
+        # no instruction, or a line that the instruction doesn't tell.
+        if tb.tb_lasti < 0 or _line_at(code, tb.tb_lasti) is None:
+            raise NotCacheableError
+        codes.append(code)
+        tb = tb.tb_next
+    return codes
+
+
+def _line_at(code: CodeType, instruction: int) -> int | None:
+    for start, end, line in code.co_lines():
+        if start <= instruction < end:
+            return line
+    return None
+
+
+__all__ = [
+    "ExceptionKind",
+    "NotCacheableError",
+    "StackCache",
+    "format_exactly",
+    "json_text",
+    "kind_of",
+]

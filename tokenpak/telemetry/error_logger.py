@@ -1,0 +1,335 @@
+"""
+Record failures of LLM calls, from any number of processes, and lose none.
+
+    from tokenpak.telemetry.error_logger import get_error_logger
+
+    try:
+        result = call_llm(model="gpt-4")
+    except Exception as e:
+        get_error_logger().log_error("req-123", e, {"model": "gpt-4"})
+
+A call costs microseconds, touches no disk and waits for nobody (C1).  When it has
+returned, the record survives the death of the process, and appears exactly once in
+``errors-YYYY-MM-DD.jsonl`` in the log directory (Q1).  All of it is safe in threads,
+signal handlers, finalizers, forked children and asyncio tasks.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from os import PathLike
+from typing import Any, Final, ParamSpec, TypeVar
+
+from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.metrics.counters import ErrorCounts
+from tokenpak.telemetry.queue.pipeline import Pipeline
+from tokenpak.telemetry.settings import Settings, SyncPolicy, resolve_settings
+from tokenpak.telemetry.store.names import ERRORS, EVENTS
+from tokenpak.telemetry.store.notes import NOT_ENCODED
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, eq=True)
+class Stats(Mapping[str, Any]):
+    """
+    What became of the records of this process.  A snapshot; also a mapping.
+
+    ``accepted == written + pending_records - notices`` and what was passed in is
+    ``accepted + sum(dropped.values())``, unless the spool was damaged.
+    """
+
+    accepted: int
+    """Records that were accepted: they are in the log or will be."""
+    written: int
+    """Lines of this process that are in the log."""
+    written_bytes: int
+    """Their bytes."""
+    pending_records: int
+    """Lines that are accepted and not yet in the log."""
+    pending_bytes: int
+    """Their bytes."""
+    dropped: Mapping[str, int]
+    """Records given up, by reason: ``queue_full``, ``closed``, ``not_encoded``,
+    ``damaged``."""
+    batches: int
+    """Appends."""
+    notices: int
+    """Lines that the logger wrote itself, to tell of dropped records."""
+    recovered: int
+    """Records of dead processes that this one has appended."""
+    write_errors: int
+    """Attempts to append that failed; they were made again."""
+    durable: bool
+    """Whether pending records survive the process (no spool could be had if not)."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name in _STATS:
+            return getattr(self, name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_STATS)
+
+    def __len__(self) -> int:
+        return len(_STATS)
+
+
+_STATS: Final = tuple(field.name for field in fields(Stats))
+
+
+class ErrorLogger:
+    """
+    A logger for one directory.  Nothing is started or created before the first record.
+
+    One for each process is enough; see get_error_logger().  Every argument may be left
+    out: then the environment variable ``TOKENPAK_`` + its name in capitals counts, then
+    the default.
+
+    Args:
+        log_dir: where the daily files are; created, 0700, when needed.  Default
+            ``~/.tokenpak/logs``.
+        max_line_bytes: longest line; a longer record is shortened.  Default 32,000.
+        max_pending_bytes: how much each stream may hold while the log cannot be
+            written; beyond that records are dropped and counted.  Default 64 MiB.
+        linger: seconds for which a batch is collected.  Default 0.02.
+        full_wait: seconds that a call may wait for room before its record is dropped;
+            for batch jobs.  Default 0: never.
+        fsync: force the log to the disk ``"never"``, each ``"interval"`` or with each
+            ``"batch"``; for power failures only.  Default ``"never"``.
+        fsync_interval: seconds.  Default 1.
+        recovery_interval: seconds between looks for what dead processes left.
+            Default 30.
+        exit_timeout: seconds that the end of the process may wait.  Default 5.
+        spool_dir: where the spool is, if not in the log directory.
+
+    Raises:
+        SettingError: an argument has a value that cannot be used.  (A wrong value in
+            the environment is warned about, and the default used.)
+
+    """
+
+    def __init__(
+        self,
+        log_dir: str | PathLike[str] | None = None,
+        *,
+        max_line_bytes: int | None = None,
+        max_pending_bytes: int | None = None,
+        linger: float | None = None,
+        full_wait: float | None = None,
+        fsync: SyncPolicy | None = None,
+        fsync_interval: float | None = None,
+        recovery_interval: float | None = None,
+        exit_timeout: float | None = None,
+        spool_dir: str | PathLike[str] | None = None,
+    ) -> None:
+        self._settings = resolve_settings(
+            {
+                "log_dir": log_dir,
+                "max_line_bytes": max_line_bytes,
+                "max_pending_bytes": max_pending_bytes,
+                "linger": linger,
+                "full_wait": full_wait,
+                "fsync": fsync,
+                "fsync_interval": fsync_interval,
+                "recovery_interval": recovery_interval,
+                "exit_timeout": exit_timeout,
+                "spool_dir": spool_dir,
+            }
+        )
+        encoder = Encoder(self._settings.max_line_bytes)
+        self._errors_by_type = ErrorCounts()
+        self._pipeline = Pipeline(
+            self._settings, encoder, in_child=self._errors_by_type.reset
+        )
+        # Bound once: the hot path is two lookups shorter.
+        self._encode_error = encoder.error
+        self._encode_event = encoder.event
+        self._count_error = self._errors_by_type.add
+        self._put_error = self._pipeline.chains[ERRORS].put
+        self._put_event = self._pipeline.chains[EVENTS].put
+
+    @property
+    def settings(self) -> Settings:
+        """The options in force."""
+        return self._settings
+
+    def log_error(
+        self,
+        request_id: str | None,
+        error: BaseException,
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        """
+        Record *error*, with its traceback.  Never raises.
+
+        The traceback is the exception's own, so this works outside the ``except`` block
+        too.  Whatever is passed instead of the types above is recorded as well as can
+        be.
+
+        Args:
+            request_id: by which the record is found again.
+            error: the exception.
+            context: what else is known: model, provider, input_size, cost_estimate,
+                duration_ms, ...  A snapshot is taken.
+
+        """
+        try:
+            self._count_error(type(error))
+            self._put_error(self._encode_error(request_id, error, context))
+        except Exception:
+            self._pipeline.chains[ERRORS].drops.add(NOT_ENCODED)
+
+    def log_event(
+        self,
+        event: str,
+        request_id: str | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        """
+        Record something that is no error, such as a completed call.  Never raises.
+
+        It goes into ``events-YYYY-MM-DD.jsonl`` in the same directory.
+
+        Args:
+            event: what happened, e.g. ``"call_completed"``.
+            request_id: by which the record is found again.
+            context: what else is known.  A snapshot is taken.
+
+        """
+        try:
+            self._put_event(self._encode_event(event, request_id, context))
+        except Exception:
+            self._pipeline.chains[EVENTS].drops.add(NOT_ENCODED)
+
+    def get_metrics(self) -> dict[str, int]:
+        """Return how many errors of each type this process has logged, since it began.
+
+        >>> ErrorLogger().get_metrics()
+        {}
+        """
+        return self._errors_by_type.by_type()
+
+    def stats(self) -> Stats:
+        """Return what became of the records of this process."""
+        counts = self._pipeline.counts()
+        return Stats(
+            accepted=counts.written + counts.pending_records - counts.notices,
+            written=counts.written,
+            written_bytes=counts.written_bytes,
+            pending_records=counts.pending_records,
+            pending_bytes=counts.pending_bytes,
+            dropped=counts.dropped,
+            batches=counts.batches,
+            notices=counts.notices,
+            recovered=counts.recovered,
+            write_errors=counts.write_errors,
+            durable=counts.durable,
+        )
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """
+        Wait until everything accepted before this call is in the log file.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
+
+        Returns:
+            Whether it is.  Nothing is lost if not.
+
+        """
+        return self._pipeline.flush(timeout)
+
+    def close(self, timeout: float | None = None) -> bool:
+        """
+        Flush, and let go of thread and files.  Idempotent; logging afterwards is
+        counted as dropped, and still never raises.
+
+        Not needed at the end of a process.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
+
+        Returns:
+            Whether everything is in the log.  If not, the next process that logs to the
+            directory, or reads it, brings it there.
+
+        """
+        return self._pipeline.close(timeout)
+
+
+_shared: dict[str, ErrorLogger] = {}
+
+
+def get_error_logger() -> ErrorLogger:
+    """
+    Return the logger of this process, with settings from the environment.
+
+    Always the same one; in a forked child it begins empty.
+    """
+    logger = _shared.get("it")
+    if logger is None:
+        # One step, so that two threads get the same one.  A logger that was never used
+        # holds nothing, so the other may be forgotten.
+        logger = _shared.setdefault("it", ErrorLogger())
+    return logger
+
+
+def log_error(
+    request_id: str | None,
+    error: BaseException,
+    context: Mapping[str, Any] | None = None,
+) -> None:
+    """Record *error* with the logger of this process; see ErrorLogger.log_error()."""
+    get_error_logger().log_error(request_id, error, context)
+
+
+def log_event(
+    event: str,
+    request_id: str | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> None:
+    """Record *event* with the logger of this process; see ErrorLogger.log_event()."""
+    get_error_logger().log_event(event, request_id, context)
+
+
+def log_exception(
+    request_id: str | None = None, context: Mapping[str, Any] | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """
+    Decorate a function: an exception that it raises is logged, and raised again.
+
+    ``Exception`` and what derives from it; ``KeyboardInterrupt``, ``SystemExit`` and
+    ``GeneratorExit`` pass unlogged, since they are no failures.
+
+    Args:
+        request_id: as for log_error().
+        context: as for log_error().
+
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def logged(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                log_error(request_id, error, context)
+                raise
+
+        return logged
+
+    return decorate
+
+
+__all__ = [
+    "ErrorLogger",
+    "Stats",
+    "get_error_logger",
+    "log_error",
+    "log_event",
+    "log_exception",
+]

@@ -1,0 +1,291 @@
+"""
+The queue of one stream: any thread puts lines, the writer thread drains them.
+
+put() is the hot path.  It copies the line into the active segment in one C call, takes
+no lock, waits for nobody, and is safe in signal handlers and finalizers (C1, Q6).  When
+it has returned, the line is in pages of the kernel and survives the process (Q1).
+
+The queue is a chain of segments (see store/spool).  The writer links the next one ahead
+of need.  A producer whose line does not fit seals the segment, follows the link and
+tries there; no link means that the queue is full, and the record is dropped and counted
+(Q3).  A segment is sealed before anything is put behind it, and drained in the order of
+the chain, so a thread's lines stay in order (Q2).
+
+What a producer writes to is the last of a list of *targets*:
+
+    targets[0]   the active segment (a hint: producers find their way from any segment),
+                 or what stands in before the first record and after close()
+    targets[1:]  one ForkGuard for each fork under way (Q5)
+
+Fork.  Mapped bytes are shared with a child, but not the position in them, so a child
+that put into an inherited segment would overwrite its parent's record.  From before the
+fork on, a guard looks at the process id.  Guards are pushed and removed, each in one
+step, so forks of several threads may overlap.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from tokenpak.telemetry.queue.drops import DropCounts
+from tokenpak.telemetry.queue.reentry import may_wait
+from tokenpak.telemetry.store.notes import CLOSED, QUEUE_FULL
+from tokenpak.telemetry.store.spool import Segment
+
+
+class Target(Protocol):
+    """What a line can be written to.  ValueError: not here, see Chain._follow."""
+
+    def write(self, line: bytes, /) -> object: ...
+
+
+class Bell(Protocol):
+    """How producers reach the writer."""
+
+    asleep: bool
+
+    def wake(self) -> None:
+        """Start the writer, or end its sleep.  Safe in a signal handler."""
+
+    def hurry(self) -> None:
+        """End its lingering: a segment is full."""
+
+
+class Opening:
+    """Where a chain begins; made once for each process."""
+
+    def __init__(self, head: Segment) -> None:
+        self.head = head
+        """The oldest segment that is not drained: the writer moves it on, or every
+        segment there ever was would be kept alive by the links."""
+
+
+class Chain:
+    """
+    The queue of one stream.
+
+    Args:
+        stream: for which stream.
+        open_first: makes a spool and returns its first segment, with others linked
+            behind it; must not raise.
+        bell: the writer's.
+        in_child: resets all that the parent had, this chain included; called when a
+            forked child logs before its at-fork hook has run.
+        full_wait: seconds that put() may wait for room; 0 is never.
+
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        open_first: Callable[[], Segment],
+        bell: Bell,
+        in_child: Callable[[], None],
+        full_wait: float = 0.0,
+    ) -> None:
+        self.stream = stream
+        self.bell = bell
+        self._open_first = open_first
+        self._in_child = in_child
+        self._full_wait = full_wait
+        self._generation = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self.pid = os.getpid()
+        self.drops = DropCounts()
+        self.closed = False
+        # Filled once, by setdefault: one step, whoever comes first.
+        self._opened: dict[str, Opening] = {}
+        self._entry: Target = _Unopened(self)
+        self._targets: list[Target] = [self._entry]
+
+    # -- any thread -------------------------------------------------------------
+
+    def put(self, line: bytes) -> None:
+        """Accept *line*, which ends with a newline, or count it as dropped."""
+        target = self._targets[-1]
+        try:
+            target.write(line)
+        except ValueError:
+            self._follow(target, line)
+        if self.bell.asleep:
+            self.bell.wake()
+
+    def _follow(self, target: Target, line: bytes) -> None:
+        if not isinstance(target, Segment):
+            self.drops.add(CLOSED)
+            return
+        segment = target
+        while True:
+            segment.seal()
+            following = segment.next
+            if following is None:
+                self._no_room(segment, line)
+                return
+            segment = following
+            try:
+                segment.write(line)
+            except ValueError:
+                continue
+            self._targets[0] = segment
+            self.bell.hurry()
+            return
+
+    def _no_room(self, segment: Segment, line: bytes) -> None:
+        if segment.generation != self._generation:
+            # A segment of the parent's, in a child that was forked while this thread
+            # was about to write to it.
+            self._targets[0] = entry = self._entry
+            try:
+                entry.write(line)
+            except ValueError:
+                self._follow(entry, line)
+            return
+        if self.closed:
+            self.drops.add(CLOSED)
+            return
+        self.bell.hurry()
+        if self._full_wait > 0 and may_wait(threading.get_ident()):
+            deadline = time.monotonic() + self._full_wait
+            while segment.next is None and time.monotonic() < deadline:
+                if self.bell.asleep:
+                    self.bell.wake()
+                time.sleep(0.001)
+            if segment.next is not None:
+                self._follow(segment, line)
+                return
+        self.drops.add(QUEUE_FULL)
+
+    def open(self) -> Segment:
+        """Return the first segment, which is made if there is none yet."""
+        opening = self._opened.get("it")
+        if opening is None:
+            first = self._open_first()
+            link: Segment | None = first
+            while link is not None:
+                link.generation = self._generation
+                link = link.next
+            mine = Opening(first)
+            # Threads that come at the same time, or a signal handler in between, may
+            # each have made one.  Nobody waits: the others throw theirs away.
+            opening = self._opened.setdefault("it", mine)
+            if opening is mine:
+                self.drops.attach(first.spool.notes)
+                self._entry = first
+                self._targets[0] = first
+            else:
+                first.spool.remove()
+        return opening.head
+
+    @property
+    def head(self) -> Segment | None:
+        """The oldest segment that is not drained, or None before the first record."""
+        opening = self._opened.get("it")
+        return None if opening is None else opening.head
+
+    def drained(self, segment: Segment) -> None:
+        """Begin the chain at *segment*.  Writer thread only."""
+        self._opened["it"].head = segment
+
+    def adopt_segment(self, segment: Segment) -> None:
+        """Make *segment*, which is about to be linked, one of this process."""
+        segment.generation = self._generation
+
+    def position(self) -> tuple[int, int] | None:
+        """Return (sequence, offset) behind the last line accepted; None: no line."""
+        segment = self.head
+        if segment is None:
+            return None
+        hint = self._targets[0]
+        if isinstance(hint, Segment) and hint.generation == self._generation:
+            segment = hint
+        while segment.sealed and segment.next is not None:
+            segment = segment.next
+        return segment.sequence, segment.tell()
+
+    # -- end and fork -----------------------------------------------------------
+
+    def close(self) -> None:
+        """Accept no more: later records are counted as dropped.  Idempotent."""
+        self.closed = True
+        self._entry = _Closed()
+        self._targets[0] = self._entry
+        self.seal_all()
+
+    def seal_all(self) -> None:
+        """Seal every segment that a producer could still find."""
+        hint = self._targets[0]
+        for start in (self.head, hint):
+            segment = start if isinstance(start, Segment) else None
+            while segment is not None:
+                segment.seal()
+                segment = segment.next
+
+    def before_fork(self) -> ForkGuard:
+        """Guard the segments; hand the result to after_fork_in_parent()."""
+        guard = ForkGuard(self)
+        self._targets.append(guard)
+        return guard
+
+    def after_fork_in_parent(self, guard: ForkGuard) -> None:
+        """Take the guard away."""
+        try:
+            self._targets.remove(guard)
+        except ValueError:  # a reset in between
+            pass
+
+    def reset_in_child(self) -> None:
+        """Start empty: what is pending belongs to the parent (Q5)."""
+        self.seal_all()  # only here: the position is this process's own
+        self._generation += 1
+        self._reset()
+
+
+class _Unopened:
+    """Stands in until the first record."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def write(self, line: bytes, /) -> None:
+        """Open the chain, and put *line* into it."""
+        first = self._chain.open()
+        try:
+            first.write(line)
+        except ValueError:
+            self._chain._follow(first, line)  # noqa: SLF001
+
+
+class _Closed:
+    """Stands in after close()."""
+
+    def write(self, line: bytes, /) -> None:
+        """Refuse *line*: Chain counts it."""
+        raise ValueError(line)
+
+
+class ForkGuard:
+    """Stands before the active segment while a fork is under way."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._pid = os.getpid()
+
+    def write(self, line: bytes, /) -> None:
+        """Put *line*: in the parent as ever, in a child after its reset."""
+        chain = self._chain
+        if os.getpid() != self._pid:
+            chain._in_child()  # noqa: SLF001
+        target = chain._targets[0]  # noqa: SLF001
+        try:
+            target.write(line)
+        except ValueError:
+            chain._follow(target, line)  # noqa: SLF001
+
+
+__all__ = ["Bell", "Chain", "ForkGuard", "Opening", "Target"]

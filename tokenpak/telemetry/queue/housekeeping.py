@@ -1,0 +1,209 @@
+"""
+What the writer does besides draining: recovery, notices, sync, space, troubles.
+
+Each chore is bounded in one pass, so none keeps the records waiting for long.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.queue.drain import Drain
+from tokenpak.telemetry.queue.notice import notice_line
+from tokenpak.telemetry.queue.recovery import (
+    Recovered,
+    orphan_candidates,
+    recover_one,
+)
+from tokenpak.telemetry.queue.trouble import Trouble
+from tokenpak.telemetry.settings import Settings
+from tokenpak.telemetry.store.append import Contended, DayFiles
+from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.notes import CLOSED
+from tokenpak.telemetry.store.spool import SpoolFile
+
+QUIET: Final = 0.5
+"""Seconds without a drop after which the log is told of the drops before."""
+GIVE_BACK_AFTER: Final = 1.0
+"""Seconds without a record after which the spool's free space is given back."""
+SPOOL_CHECK: Final = 5.0
+"""Seconds between looks whether the spool is still the file that it was."""
+
+
+class Housekeeping:
+    """
+    The chores of one writer.  Its thread only, but for ``recovered`` and ``notices``.
+
+    Args:
+        settings: the logger's.
+        files: its operations.
+        day_files: its log files.
+        encoder: for the records that tell of drops.
+        trouble: its warnings.
+        drains: its queues.
+        new_spool: makes another spool for a stream: durable, or None.
+
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        files: OsFiles,
+        day_files: DayFiles,
+        encoder: Encoder,
+        trouble: Trouble,
+        drains: list[Drain],
+        new_spool: Callable[[str], SpoolFile | None],
+    ) -> None:
+        self._settings = settings
+        self._files = files
+        self._day_files = day_files
+        self._encoder = encoder
+        self._trouble = trouble
+        self._drains = drains
+        self._new_spool = new_spool
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: in a forked child."""
+        now = time.monotonic()
+        self.recovered = Recovered()
+        self.notices = 0
+        self._candidates: deque[str] = deque()
+        self._recovery_due = now
+        self._sync_due = now
+        self._spool_due = now + SPOOL_CHECK
+        self._busy_at = now
+        self._spare = False
+
+    def before_drain(self) -> None:
+        """Tell troubles, exchange spools that are gone."""
+        self._trouble.tell_noted()
+        now = time.monotonic()
+        if now >= self._spool_due:
+            self._spool_due = now + SPOOL_CHECK
+            for drain in self._drains:
+                self._check_spool(drain)
+
+    def failed(self, error: OSError) -> None:
+        """Tell of an error while draining."""
+        durable = all(d.supply is None or d.supply.durable for d in self._drains)
+        place = "the spool, on disk" if durable else "memory"
+        bound = self._settings.max_pending_bytes // 2**20
+        self._trouble.write_failed(
+            self._settings.log_dir,
+            error,
+            f"Records are held in {place}, up to {bound} MiB.",
+        )
+
+    def broken(self, error: Exception) -> None:
+        """Tell of an error that must not be."""
+        self._trouble.warn(
+            "internal",
+            f"The writer of the error log met an error of its own, and goes on: "
+            f"{type(error).__name__}: {error}. Please report it.",
+        )
+
+    def after_drain(self, *, worked: bool) -> float:
+        """Do what is due; return in how many seconds something is due again."""
+        now = time.monotonic()
+        if worked:
+            self._busy_at = now
+            self._spare = True
+            self._trouble.write_succeeded(self._settings.log_dir)
+        waits = [
+            self._recover(now),
+            self._tell_drops(),
+            self._sync(now),
+            self._give_back(now),
+        ]
+        return min(waits)
+
+    def _recover(self, now: float) -> float:
+        if self._candidates:
+            path = self._candidates.popleft()
+            try:
+                self.recovered += recover_one(
+                    self._files,
+                    self._day_files,
+                    self._encoder,
+                    path,
+                    sync=self._settings.fsync == "batch",
+                )
+            except Contended:
+                self._candidates.append(path)
+                return 0.005
+            except OSError as error:
+                self._trouble.warn(
+                    "recovery",
+                    f"The records of a dead process in {path} could not be appended "
+                    f"yet: {error}. It is tried again.",
+                )
+            return 0.0 if self._candidates else self._recovery_due - now
+        if now >= self._recovery_due:
+            self._recovery_due = now + self._settings.recovery_interval
+            self._candidates.extend(
+                orphan_candidates(self._settings.log_dir, self._settings.spool_dir)
+            )
+            return 0.0
+        return self._recovery_due - now
+
+    def _tell_drops(self) -> float:
+        wait = float("inf")
+        for drain in self._drains:
+            chain = drain.chain
+            for drops in chain.drops.untold():
+                if drops.reason == CLOSED:
+                    continue  # nothing can be put any more, and stats() tells
+                quiet = QUIET - (time.time_ns() - drops.last) / 1e9
+                if 0 < quiet <= QUIET:
+                    wait = min(wait, quiet)
+                    continue
+                before = chain.drops.by_reason()
+                pid = chain.pid
+                chain.put(notice_line(self._encoder, chain.stream, drops, pid))
+                if chain.drops.by_reason() == before:
+                    self.notices += 1
+                    chain.drops.told(drops)
+                wait = 0.0
+        return wait
+
+    def _sync(self, now: float) -> float:
+        if self._settings.fsync != "interval" or not self._day_files.dirty:
+            return float("inf")
+        if now >= self._sync_due:
+            self._day_files.sync()
+            self._sync_due = now + self._settings.fsync_interval
+            return float("inf")
+        return self._sync_due - now
+
+    def _give_back(self, now: float) -> float:
+        if not self._spare:
+            return float("inf")
+        left = self._busy_at + GIVE_BACK_AFTER - now
+        if left > 0:
+            return left
+        self._spare = False
+        for drain in self._drains:
+            if drain.supply is not None:
+                drain.supply.give_back()
+        return float("inf")
+
+    def _check_spool(self, drain: Drain) -> None:
+        """Go on in a new spool, if the old one is in memory or was deleted."""
+        supply, segment = drain.supply, drain.progress.segment
+        if supply is None or segment is None or drain.chain.closed:
+            return
+        if supply.durable and supply.spool.exists():
+            return
+        spool = self._new_spool(drain.chain.stream)
+        if spool is not None:
+            supply.switch(spool, segment)
+            drain.chain.drops.attach(spool.notes)
+
+
+__all__ = ["Housekeeping"]

@@ -1,0 +1,57 @@
+"""
+The record that tells of dropped ones: how many, why, and from when to when (Q3).
+
+It goes into the stream that the records were for, in that stream's own form, so that it
+is found where they are missed.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.store.names import ERRORS
+from tokenpak.telemetry.store.notes import Drops
+
+NOTICE_TYPE: Final = "RecordsDropped"
+
+_REASONS: Final = {
+    "queue_full": "the queue was full, because the log could not be written",
+    "closed": "the logger was closed",
+    "not_encoded": "they could not be encoded",
+    "damaged": "the spool was damaged",
+}
+
+
+def notice_line(encoder: Encoder, stream: str, drops: Drops, pid: int) -> bytes:
+    """Return the line that tells of *drops*, but for those told of already."""
+    count = drops.count - drops.told
+    reason = _REASONS.get(drops.reason, drops.reason)
+    message = f"{count:,} records of process {pid} were dropped: {reason}"
+    context = {
+        "dropped": count,
+        "reason": drops.reason,
+        "since": _iso(drops.first),
+        "until": _iso(drops.last),
+        "pid": pid,
+    }
+    if stream == ERRORS:
+        return encoder.error(None, _Notice(message), context)
+    return encoder.event(NOTICE_TYPE, None, {"message": message, **context})
+
+
+class _Notice(Exception):  # noqa: N818  (its name is the record's error_type)
+    """The form in which the encoder takes an error."""
+
+
+_Notice.__name__ = _Notice.__qualname__ = NOTICE_TYPE
+_Notice.__module__ = "tokenpak.telemetry"
+
+
+def _iso(nanoseconds: int) -> str:
+    moment = datetime.fromtimestamp(nanoseconds // 1_000 / 1_000_000, tz=UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+__all__ = ["NOTICE_TYPE", "notice_line"]

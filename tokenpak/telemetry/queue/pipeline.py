@@ -1,0 +1,211 @@
+"""
+All of one logger's queues in one process: built, forked, flushed and closed together.
+
+There is one chain for each stream, one writer for all of them, and one set of file
+operations, so that a forked child can let go of everything at once (Q5).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.queue import process
+from tokenpak.telemetry.queue.chain import Chain, ForkGuard
+from tokenpak.telemetry.queue.drain import Drain, pending
+from tokenpak.telemetry.queue.housekeeping import Housekeeping
+from tokenpak.telemetry.queue.supply import new_spool, open_chain
+from tokenpak.telemetry.queue.trouble import Trouble
+from tokenpak.telemetry.queue.writer import Writer
+from tokenpak.telemetry.settings import SEGMENT_BYTES, Settings
+from tokenpak.telemetry.store.append import DayFiles
+from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.names import STREAMS
+from tokenpak.telemetry.store.places import spool_directories
+from tokenpak.telemetry.store.spool import Segment, SpoolFile
+
+_LOOKS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the records of this process, added up over the streams."""
+
+    written: int
+    written_bytes: int
+    batches: int
+    pending_records: int
+    pending_bytes: int
+    dropped: dict[str, int]
+    notices: int
+    recovered: int
+    write_errors: int
+    durable: bool
+
+
+class Pipeline:
+    """
+    The queues of one logger.
+
+    Args:
+        settings: checked.
+        encoder: for the records that tell of drops.
+        in_child: what else a forked child resets.
+
+    """
+
+    def __init__(
+        self, settings: Settings, encoder: Encoder, in_child: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._in_child = in_child
+        self._pid = os.getpid()
+        self._slots = settings.max_pending_bytes // SEGMENT_BYTES
+        self._files = OsFiles()
+        self._day_files = DayFiles(self._files, settings.log_dir)
+        self._trouble = Trouble()
+        self._closed: bool | None = None
+        self._writer = Writer(settings.linger)
+        self.chains = {
+            stream: Chain(
+                stream,
+                lambda stream=stream: self._open_chain(stream),  # type: ignore[misc]
+                self._writer,
+                self.after_fork_in_child,
+                settings.full_wait,
+            )
+            for stream in STREAMS
+        }
+        self._drains = [
+            Drain(chain, self._day_files, sync=settings.fsync == "batch")
+            for chain in self.chains.values()
+        ]
+        self._housekeeping = Housekeeping(
+            settings,
+            self._files,
+            self._day_files,
+            encoder,
+            self._trouble,
+            self._drains,
+            self._durable_spool,
+        )
+        self._writer.attach(self._drains, self._housekeeping)
+
+    def _open_chain(self, stream: str) -> Segment:
+        # Registered before the first file is opened: a fork may come in between.
+        process.register(self)
+        return open_chain(
+            new_spool(
+                self._files,
+                spool_directories(self._settings.log_dir, self._settings.spool_dir),
+                stream,
+                self._slots,
+                self._no_spool,
+            )
+        )
+
+    def _durable_spool(self, stream: str) -> SpoolFile | None:
+        spool = new_spool(
+            self._files,
+            spool_directories(self._settings.log_dir, self._settings.spool_dir)[:1],
+            stream,
+            self._slots,
+            self._no_spool,
+        )
+        return spool if spool.durable else None
+
+    def _no_spool(self, directory: str, error: OSError) -> None:
+        self._trouble.note(
+            "spool",
+            f"No spool in {directory}: {error.strerror or error}. Records that are not "
+            f"yet in the log may be lost when this process is killed. Check that it is "
+            f"writable, or set TOKENPAK_SPOOL_DIR to a directory on a local disk.",
+        )
+
+    def flush(self, timeout: float | None) -> bool:
+        """Return whether all accepted before is in the log, within *timeout* s."""
+        if self._closed is not None:
+            return self._closed
+        return self._writer.flush(timeout)
+
+    def close(self, timeout: float | None) -> bool:
+        """Flush, accept no more, end the writer.  Idempotent."""
+        if self._closed is not None:
+            return self._closed
+        opened = any(chain.head is not None for chain in self.chains.values())
+        for chain in self.chains.values():
+            chain.close()
+        self._closed = self._writer.stop(timeout) if opened else True
+        if self._closed:
+            self._day_files.close()
+        process.unregister(self)
+        return self._closed
+
+    def counts(self) -> Counts:
+        """Return counts that belong together."""
+        for _ in range(_LOOKS):
+            before = [drain.progress for drain in self._drains]
+            waiting = [
+                pending(progress, drain.chain.head)
+                for progress, drain in zip(before, self._drains, strict=True)
+            ]
+            # A segment that is drained meanwhile may be used again: look anew.
+            if all(
+                was is drain.progress
+                for was, drain in zip(before, self._drains, strict=True)
+            ):
+                break
+        dropped: dict[str, int] = {}
+        for drain in self._drains:
+            for reason, count in drain.chain.drops.by_reason().items():
+                dropped[reason] = dropped.get(reason, 0) + count
+        return Counts(
+            written=sum(progress.written for progress in before),
+            written_bytes=sum(progress.written_bytes for progress in before),
+            batches=sum(progress.batches for progress in before),
+            pending_records=sum(records for records, _ in waiting),
+            pending_bytes=sum(size for _, size in waiting),
+            dropped=dropped,
+            notices=self._housekeeping.notices,
+            recovered=self._housekeeping.recovered.records,
+            write_errors=self._trouble.write_errors,
+            durable=all(d.supply is None or d.supply.durable for d in self._drains),
+        )
+
+    # -- fork and exit ----------------------------------------------------------
+
+    def before_fork(self) -> list[tuple[Chain, ForkGuard]]:
+        """Guard the chains."""
+        return [(chain, chain.before_fork()) for chain in self.chains.values()]
+
+    def after_fork_in_parent(self, token: list[tuple[Chain, ForkGuard]]) -> None:
+        """Take the guards away."""
+        for chain, guard in token:
+            chain.after_fork_in_parent(guard)
+
+    def after_fork_in_child(self) -> None:
+        """Start empty: what is pending belongs to the parent."""
+        if self._pid == os.getpid():
+            return
+        for chain in self.chains.values():
+            chain.reset_in_child()
+        self._files.close_all_in_child()
+        self._day_files.forget_all_in_child()
+        self._writer.reset()
+        for drain in self._drains:
+            drain.reset()
+        self._housekeeping.reset()
+        self._trouble.reset()
+        self._in_child()
+        self._pid = os.getpid()
+
+    def before_exit(self) -> None:
+        """Bring what is pending into the log, within the time of the setting."""
+        if self._pid == os.getpid() and self._closed is None:
+            self._writer.flush(self._settings.exit_timeout)
+
+
+__all__ = ["Counts", "Pipeline"]

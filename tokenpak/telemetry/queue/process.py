@@ -1,0 +1,93 @@
+"""
+What a process goes through: fork and exit (Q5).
+
+Hooks are registered with the first record, not at import (X1), once for all queues of
+the process.  None of them waits before a fork, whatever other threads are doing.
+
+Exit.  ``atexit`` does not run in the fork children of ``multiprocessing`` up to Python
+3.12, so its own finalizers are used there, registered in the process that logs.  What
+no hook sees (``os._exit``, signals) is what recovery is for.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from typing import Any, Protocol
+
+
+class Participant(Protocol):
+    """Something that holds state of the process."""
+
+    def before_fork(self) -> object:
+        """Prepare; what is returned is handed to after_fork_in_parent()."""
+
+    def after_fork_in_parent(self, token: Any) -> None:
+        """Undo the preparation."""
+
+    def after_fork_in_child(self) -> None:
+        """Start empty."""
+
+    def before_exit(self) -> None:
+        """Bring what is pending into the log, within a bounded time."""
+
+
+# Changed in single steps only: a fork or a signal may come at any moment.
+_participants: list[Participant] = []
+_under_way: dict[int, list[tuple[Participant, object]]] = {}
+_hooked: list[str] = []
+_finalizers: dict[int, object] = {}
+
+
+def register(participant: Participant) -> None:
+    """Let *participant* know of forks and of the exit.  Idempotent."""
+    if participant not in _participants:
+        _participants.append(participant)
+    if not _hooked:
+        # Two threads may both come here; the hooks are harmless twice, but not never.
+        _hooked.append("fork and exit")
+        atexit.register(_exit)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=_before, after_in_parent=_parent, after_in_child=_child
+            )
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is not None and os.getpid() not in _finalizers:
+        # Higher priorities run first; the pool's and the queues' own are at most 15.
+        _finalizers[os.getpid()] = util.Finalize(None, _exit, exitpriority=5)
+
+
+def unregister(participant: Participant) -> None:
+    """Forget *participant*."""
+    try:
+        _participants.remove(participant)
+    except ValueError:
+        pass
+
+
+def _before() -> None:
+    guards: list[tuple[Participant, object]] = []
+    _under_way[threading.get_ident()] = guards
+    for participant in tuple(_participants):
+        guards.append((participant, participant.before_fork()))
+
+
+def _parent() -> None:
+    for participant, token in _under_way.pop(threading.get_ident(), ()):
+        participant.after_fork_in_parent(token)
+
+
+def _child() -> None:
+    _under_way.clear()
+    for participant in tuple(_participants):
+        participant.after_fork_in_child()
+
+
+def _exit() -> None:
+    for participant in tuple(_participants):
+        participant.before_exit()
+
+
+__all__ = ["Participant", "register", "unregister"]

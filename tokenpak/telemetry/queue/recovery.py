@@ -1,0 +1,181 @@
+"""
+Append what dead processes had accepted, exactly once (Q1).
+
+Whoever gets the lock of a spool is its owner: the process that made it is dead.  The
+new owner settles the newest note, appends what was accepted and not consumed, with
+notes of its own, and deletes the spool.  It may itself be killed at any point: the
+next one goes on from the notes.
+
+Every line is looked at: after a power failure, pages of a spool may be missing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.errors import SpoolError
+from tokenpak.telemetry.queue.notice import notice_line
+from tokenpak.telemetry.settings import resolve_settings
+from tokenpak.telemetry.store.append import Appender, Contended, DayFiles, Piece
+from tokenpak.telemetry.store.days import split_days
+from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.notes import Notes
+from tokenpak.telemetry.store.places import spool_directories
+from tokenpak.telemetry.store.orphan import pieces_of, unconsumed
+from tokenpak.telemetry.store.spool import (
+    Segment,
+    SpoolFile,
+    remove_unborn,
+    spool_paths,
+)
+
+PATIENCE: Final = 10.0
+"""Seconds that recover() waits for a day file's lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a recovery found and did."""
+
+    spools: int = 0
+    """Spools of dead processes that were emptied and deleted."""
+    records: int = 0
+    """Records of theirs that are in the log now and were not before."""
+    damaged: int = 0
+    """Lines in them that no longer were records."""
+    left: tuple[str, ...] = ()
+    """Spools that could not be read, with the reason."""
+
+    def __add__(self, other: Recovered) -> Recovered:
+        return Recovered(
+            self.spools + other.spools,
+            self.records + other.records,
+            self.damaged + other.damaged,
+            self.left + other.left,
+        )
+
+
+def recover(log_dir: str, spool_dir: str | None = None) -> Recovered:
+    """
+    Append the records of all dead processes of *log_dir*.
+
+    Spools whose process lives are left alone.  Any number of processes may recover at
+    the same time.
+
+    Args:
+        log_dir: the log directory.
+        spool_dir: as the setting; None: ``$TOKENPAK_SPOOL_DIR``, else where it belongs.
+
+    Raises:
+        OSError: the log cannot be written; nothing is lost, it can be repeated.
+        TimeoutError: somebody holds the lock of a day file for 10 s.
+
+    """
+    settings = resolve_settings({"log_dir": log_dir, "spool_dir": spool_dir})
+    files = OsFiles()
+    day_files = DayFiles(files, settings.log_dir)
+    encoder = Encoder(settings.max_line_bytes)
+    total = Recovered()
+    try:
+        for path in orphan_candidates(settings.log_dir, settings.spool_dir):
+            total += _patiently(files, day_files, encoder, path)
+    finally:
+        day_files.close()
+    return total
+
+
+def _patiently(
+    files: OsFiles, day_files: DayFiles, encoder: Encoder, path: str
+) -> Recovered:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return recover_one(files, day_files, encoder, path)
+        except Contended:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"the log files of {os.path.dirname(path)} are locked by another "
+                    f"process for over {PATIENCE:.0f} s"
+                ) from None
+            time.sleep(random.uniform(0.001, 0.01))  # noqa: S311
+
+
+def orphan_candidates(log_dir: str, spool_dir: str | None) -> Iterator[str]:
+    """Yield the paths of all spools of *log_dir*, living and dead."""
+    for directory in spool_directories(log_dir, spool_dir):
+        remove_unborn(directory)
+        yield from spool_paths(directory)
+
+
+def recover_one(
+    files: OsFiles, day_files: DayFiles, encoder: Encoder, path: str, *, sync: bool = False
+) -> Recovered:
+    """
+    Recover the spool at *path*, if its owner is dead.
+
+    Raises:
+        Contended, OSError: try again; nothing is lost.
+
+    """
+    try:
+        spool = SpoolFile.adopt(files, path)
+    except SpoolError as error:
+        return Recovered(left=(str(error),))
+    if spool is None:
+        return Recovered()
+    done = False
+    try:
+        appender = Appender(day_files, spool.notes, sync=sync)
+        found = empty_orphan(spool.notes, spool.live_segments(), appender)
+        for drops in spool.notes.drops():
+            if drops.count > drops.told:
+                line = notice_line(encoder, spool.notes.stream, drops, spool.notes.owner)
+                # Not noted, so a death between the two tells it twice: it is no
+                # accepted record, and to tell it never would be worse.
+                with day_files.locked(spool.notes.stream, _day(line)) as log:
+                    log.close_torn_tail()
+                    log.write([line])
+                spool.notes.set_told(drops.reason, drops.count)
+        done = True
+    finally:
+        if done:
+            spool.remove()
+        else:
+            spool.release()
+    return found + Recovered(spools=1)
+
+
+def empty_orphan(
+    notes: Notes, segments: Sequence[Segment], appender: Appender
+) -> Recovered:
+    """Append all of *segments* that the notes don't say is consumed."""
+    before = notes.current()
+    records = damaged = 0
+    if before is not None and not before.done:
+        pieces = pieces_of(segments, before)
+        records = sum(bytes(piece.view).count(b"\n") for piece in pieces)
+        appender.settle(lambda note: pieces_of(segments, note))
+    for segment, start, end in unconsumed(segments, notes.current()):
+        for run in split_days(segment, start, end):
+            if run.day:
+                piece = Piece(
+                    segment.sequence, memoryview(segment), run.start, run.end
+                )
+                appender.append(run.day, [piece])
+                records += run.lines
+            elif run.end < end:  # at the end it is a line that was never accepted
+                damaged += run.lines
+    return Recovered(records=records, damaged=damaged)
+
+
+def _day(line: bytes) -> str:
+    return line[14:24].decode()
+
+
+__all__ = ["Recovered", "empty_orphan", "orphan_candidates", "recover", "recover_one"]

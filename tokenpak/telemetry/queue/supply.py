@@ -1,0 +1,208 @@
+"""
+The segments of a chain: prepared ahead of need, used again, given back (Q4).
+
+A producer that finds no link drops its record, so some segments must always be linked
+ahead: they cost address space until they are touched.  How many follows from how many
+were used up between two looks; never more than the bound.
+
+Writer thread only, but for open_chain(), which any thread may call for itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.spool import Segment, SpoolFile, warm
+
+AHEAD: Final = 6
+"""Segments linked behind the active one at least: 12 MiB.  Eight threads at full speed
+fill that in about 40 ms, and for as long the writer may have to wait for the GIL."""
+
+
+def new_spool(
+    files: OsFiles,
+    directories: Sequence[str],
+    stream: str,
+    slots: int,
+    trouble: Callable[[str, OSError], None],
+) -> SpoolFile:
+    """
+    Create a spool in the first of *directories* that can have one, else in memory.
+
+    Args:
+        files: the logger's.
+        directories: candidates, best first.
+        stream: which stream.
+        slots: how many segments it may grow to.
+        trouble: told of each directory that cannot have one.
+
+    """
+    for directory in directories:
+        try:
+            spool = SpoolFile.create(files, directory, stream, slots)
+        except OSError as error:
+            trouble(directory, error)
+            continue
+        try:
+            spool.reserve(0)
+        except OSError as error:
+            spool.remove()
+            trouble(directory, error)
+            continue
+        return spool
+    return SpoolFile.in_memory(files, stream, slots)
+
+
+def open_chain(spool: SpoolFile) -> Segment:
+    """Return the first segment of a chain in the new *spool*, with AHEAD linked."""
+    first = tail = _take(spool, 0, 1)
+    for index in range(1, min(1 + AHEAD, spool.notes.slots)):
+        try:
+            spool.reserve(index)
+        except OSError:  # the disk is nearly full: fewer, for now
+            break
+        tail.next = _take(spool, index, index + 1)
+        tail = tail.next
+    return first
+
+
+def _take(spool: SpoolFile, index: int, sequence: int) -> Segment:
+    segment = spool.map(index, sequence)
+    # In the head before any line is in the segment, or recovery would not look there.
+    spool.notes.set_slot(index, sequence)
+    return segment
+
+
+class Supply:
+    """
+    Links segments ahead of the producers, and takes back what is drained.
+
+    Args:
+        tail: the last segment of the chain.
+        adopt: told of each segment before it is linked.
+
+    """
+
+    def __init__(self, first: Segment, adopt: Callable[[Segment], None]) -> None:
+        self._adopt = adopt
+        self._spool = first.spool
+        self._used: deque[int] = deque()  # free slots that hold old lines: zero them
+        self._empty: list[int] = []  # free slots without disk space: reserve it
+        self._kept: deque[Segment] = deque(maxlen=2)
+        self._wanted = AHEAD
+        self._since = 0
+        self.tail = first
+        while self.tail.next is not None:
+            self.tail = self.tail.next
+        used = self.tail.index + 1
+        self._empty.extend(range(self._spool.notes.slots - 1, used - 1, -1))
+        self._warmed = 0
+
+    @property
+    def spool(self) -> SpoolFile:
+        """The spool in which segments are linked now."""
+        return self._spool
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is put into it survives the process."""
+        return self._spool.durable
+
+    def provide(self, active: Segment) -> None:
+        """Link as many segments behind *active* as are wanted, if there is room."""
+        while active.sealed and active.next is not None:
+            active = active.next
+        ahead = self.tail.sequence - active.sequence - self.tail.sealed
+        while ahead < self._wanted:
+            linked = self._link_zeroed(self._wanted - ahead) or self._link_fresh()
+            if not linked:
+                break
+            ahead += linked
+        # The pages of the active one and the next: out of the producers' way.
+        for segment in (active, active.next):
+            if segment is not None and segment.sequence > self._warmed:
+                self._warmed = segment.sequence
+                warm(segment)
+
+    def _link_zeroed(self, count: int) -> int:
+        """Link up to *count* used slots that are neighbours; return how many."""
+        if not self._used:
+            return 0
+        index, run = self._used[0], 1
+        while (
+            run < min(count, len(self._used)) and self._used[run] == index + run
+        ):
+            run += 1
+        try:
+            self._spool.zero(index, run)
+        except OSError:
+            return 0
+        for _ in range(run):
+            self._link(self._used.popleft())
+        return run
+
+    def _link_fresh(self) -> int:
+        if not self._empty:
+            return 0
+        try:
+            self._spool.reserve(self._empty[-1])
+        except OSError:  # disk full: the bound is where the disk ends
+            return 0
+        self._link(self._empty.pop())
+        return 1
+
+    def _link(self, index: int) -> None:
+        segment = _take(self._spool, index, self.tail.sequence + 1)
+        self._adopt(segment)
+        self.tail.next = segment
+        self.tail = segment
+
+    def take_back(self, segment: Segment) -> None:
+        """Free *segment*, which is drained and sealed."""
+        # Not noted as free by a store of its own: the newest note is in a later
+        # segment or at this one's end, and either says that it is consumed.
+        segment.spool.notes.set_slot(segment.index, 0)
+        if segment.spool is not self._spool:
+            return
+        self._used.append(segment.index)
+        self._since += 1
+        # Kept for a while, so that it is unmapped here and not in a producer.
+        self._kept.append(segment)
+
+    def look(self) -> None:
+        """Adapt to how many segments were used since the last look."""
+        slots = self._spool.notes.slots
+        self._wanted = min(max(AHEAD, 2 * self._since, self._wanted // 2), slots - 1)
+        self._since = 0
+
+    def give_back(self) -> None:
+        """Return the disk space of the free segments.  When nothing is going on."""
+        self._wanted = AHEAD
+        self._kept.clear()
+        while self._used:
+            index = self._used.pop()
+            segment = self._spool.map(index, 0)
+            segment.seal()
+            self._spool.give_back(segment)
+            self._empty.append(index)
+
+    def switch(self, spool: SpoolFile, active: Segment) -> None:
+        """Go on in *spool*, which is new: the chain from *active* on is in memory."""
+        segment = _take(spool, 0, self.tail.sequence + 1)
+        self._adopt(segment)
+        self._spool = spool
+        self._used, self._empty = deque(), list(range(spool.notes.slots - 1, 0, -1))
+        self._kept.clear()
+        self.tail.next = segment
+        self.tail = segment
+        # Only now: a producer that is turned away finds the link.
+        while active is not segment:
+            active.seal()
+            assert active.next is not None
+            active = active.next
+
+
+__all__ = ["AHEAD", "Supply", "new_spool", "open_chain"]

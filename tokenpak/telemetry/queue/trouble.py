@@ -1,0 +1,93 @@
+"""
+The logger's own troubles, told to a person (X2).
+
+A warning on the standard logger ``tokenpak.telemetry``, with the path, the reason and
+what to do; at most one a minute for each kind, with the number of those held back.  It
+is given by the writer thread: what a handler does with it (waiting for a lock, writing
+to a terminal) must not happen in a thread that logs (C1).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+INTERVAL: Final = 60.0
+LOGGER_NAME: Final = "tokenpak.telemetry"
+
+
+class Trouble:
+    """Warnings of one logger.  note(): any thread; the rest: the writer thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: in a forked child."""
+        self._noted: deque[tuple[str, str]] = deque(maxlen=32)
+        self._last: dict[str, float] = {}
+        self._held_back: dict[str, int] = {}
+        self._since: float | None = None
+        self.write_errors = 0
+        """Failed attempts to write, so far."""
+
+    def note(self, kind: str, text: str) -> None:
+        """Have the writer warn of *text*."""
+        self._noted.append((kind, text))
+
+    def tell_noted(self) -> None:
+        """Warn of what other threads noted."""
+        while self._noted:
+            self.warn(*self._noted.popleft())
+
+    def write_failed(self, log_dir: str, error: OSError, held: str) -> None:
+        """Warn that appending failed with *error*; *held* says what is kept where."""
+        self.write_errors += 1
+        if self._since is None:
+            self._since = self._clock()
+        path = error.filename or log_dir
+        reason = error.strerror or str(error)
+        self.warn(
+            "write",
+            f"Failed to write error log {path}: {reason}. {held} They are written as "
+            f"soon as it is possible. Check that {log_dir} exists, is writable for "
+            f"user {_user()} and has free space: ls -la {log_dir}; df -h {log_dir}",
+        )
+
+    def write_succeeded(self, log_dir: str) -> None:
+        """Tell the end of an outage that was warned of."""
+        if self._since is None:
+            return
+        lasted = self._clock() - self._since
+        self._since = None
+        self._last.pop("write", None)
+        logging.getLogger(LOGGER_NAME).info(
+            "Error log in %s is written again after %.1f s", log_dir, lasted
+        )
+
+    def warn(self, kind: str, text: str) -> None:
+        """Warn of *text*, unless *kind* was warned of within the interval."""
+        now = self._clock()
+        last = self._last.get(kind)
+        if last is not None and now - last < INTERVAL:
+            self._held_back[kind] = self._held_back.get(kind, 0) + 1
+            return
+        self._last[kind] = now
+        held_back = self._held_back.pop(kind, 0)
+        more = f" ({held_back:,} more such warnings held back)" if held_back else ""
+        try:
+            logging.getLogger(LOGGER_NAME).warning("%s%s", text, more)
+        except Exception:  # noqa: S110  a handler's own trouble must not stop the writer
+            pass
+
+
+def _user() -> str:
+    return str(os.geteuid()) if hasattr(os, "geteuid") else os.environ.get("USERNAME", "?")
+
+
+__all__ = ["INTERVAL", "LOGGER_NAME", "Trouble"]

@@ -1,0 +1,263 @@
+"""
+The operating system, as far as the store needs it: a dozen calls behind one interface.
+
+Everything that touches a file goes through Files, so that a test can make any call
+fail, write short, or be the last one of the process.
+
+S5  Files are 0600 and directories 0700 from the first byte, whatever the umask.
+    Symbolic links, and what is no regular file, are refused.
+Q5  A forked child closes its copies of our descriptors, or it would keep the locks of
+    its dead parent for ever.  So every descriptor is registered.  ``os.open`` gives up
+    the GIL, so a fork can come before the registration: that moment is marked.
+
+Only ``os.open`` and ``os.write``: a buffered file object carries a lock of its own
+through fork.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from filelock import lock_descriptor, unlock_descriptor
+
+FILE_MODE: Final = 0o600
+DIRECTORY_MODE: Final = 0o700
+
+_APPEND: Final = (
+    os.O_APPEND
+    | os.O_RDWR
+    | os.O_CREAT
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a FIFO of that name must not hang us
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """What of ``os.stat_result`` tells one file from another, and its size."""
+
+    device: int
+    inode: int
+    size: int
+    links: int
+
+    def same_file(self, other: FileStatus | None) -> bool:
+        """Return whether both are one file, which still has a name."""
+        return (
+            other is not None
+            and (self.device, self.inode) == (other.device, other.inode)
+            and self.links > 0
+        )
+
+
+class Files(Protocol):
+    """The operations of the store on files.  All raise OSError."""
+
+    def open_append(self, path: str) -> int:
+        """Open *path* for appending and reading; create it and its directories."""
+
+    def status(self, fd: int) -> FileStatus:
+        """Return the status of the open file *fd*."""
+
+    def status_at(self, path: str) -> FileStatus | None:
+        """Return the status of the file that is called *path* now, or None."""
+
+    def read(self, fd: int, size: int, offset: int) -> bytes:
+        """Read at most *size* bytes at *offset*."""
+
+    def write(self, fd: int, parts: Sequence[Buffer]) -> int:
+        """Append *parts*; return how many bytes were taken."""
+
+    def sync(self, fd: int) -> None:
+        """Force the file to the disk."""
+
+    def lock(self, fd: int) -> bool:
+        """Take the exclusive lock, or return False at once: somebody has it."""
+
+    def unlock(self, fd: int) -> None:
+        """Release the lock explicitly: a forked child may hold a copy of *fd*."""
+
+    def close(self, fd: int) -> None:
+        """Close *fd*."""
+
+
+class OsFiles:
+    """Files as the operating system has them.  One for each logger."""
+
+    def __init__(self) -> None:
+        # fd -> path.  Single dict operations, atomic, so fork may come at any time.
+        self.descriptors: dict[int, str] = {}
+        # Not empty while some descriptor is open but not registered.
+        self.opening: list[str] = []
+
+    def open(self, path: str, flags: int, mode: int = FILE_MODE) -> int:
+        """Open and register; ``O_CLOEXEC`` and ``O_NOFOLLOW`` are added."""
+        flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        self.opening.append(path)
+        try:
+            fd = os.open(path, flags, mode)
+            self.descriptors[fd] = path
+        finally:
+            self.opening.pop()
+        return fd
+
+    def open_append(self, path: str) -> int:
+        """Open *path* for appending and reading; create it and its directories."""
+        try:
+            fd = self._open_append(path)
+        except FileNotFoundError:
+            make_directories(os.path.dirname(path))
+            fd = self._open_append(path)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "is not a regular file", path)
+        except BaseException:
+            self.close(fd)
+            raise
+        return fd
+
+    def _open_append(self, path: str) -> int:
+        try:
+            return self.open(path, _APPEND & ~os.O_CREAT)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise OSError(
+                    errno.ELOOP, "is a symbolic link, which is not followed", path
+                ) from error
+            raise
+        fd = self.open(path, _APPEND)
+        # The umask may have taken away even our own right to write.
+        if hasattr(os, "fchmod") and os.fstat(fd).st_size == 0:
+            os.fchmod(fd, FILE_MODE)
+        return fd
+
+    def status(self, fd: int) -> FileStatus:
+        """Return the status of the open file *fd*."""
+        return _file_status(os.fstat(fd))
+
+    def status_at(self, path: str) -> FileStatus | None:
+        """Return the status of the file that is called *path* now, or None."""
+        try:
+            return _file_status(os.lstat(path))
+        except FileNotFoundError:
+            return None
+
+    def read(self, fd: int, size: int, offset: int) -> bytes:
+        """Read *size* bytes at *offset*, or what there is of them."""
+        if hasattr(os, "pread"):
+            return os.pread(fd, size, offset)
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, size)
+
+    def write(self, fd: int, parts: Sequence[Buffer]) -> int:
+        """Append *parts*; return how many bytes were taken."""
+        if hasattr(os, "writev"):
+            return os.writev(fd, parts)
+        return os.write(fd, parts[0])
+
+    def sync(self, fd: int) -> None:
+        """Force the file to the disk."""
+        os.fsync(fd)
+
+    def lock(self, fd: int) -> bool:
+        """Take the exclusive lock, or return False at once: somebody has it."""
+        return lock_descriptor(fd, blocking=False)
+
+    def unlock(self, fd: int) -> None:
+        """Release the lock."""
+        unlock_descriptor(fd)
+
+    def close(self, fd: int) -> None:
+        """Close *fd*."""
+        # Unregistered first: a child forked between the two closes one copy too few,
+        # which is harmless for what we close; the other order could hit a stranger's.
+        self.descriptors.pop(fd, None)
+        os.close(fd)
+
+    def close_all_in_child(self) -> None:
+        """Close this child's copies of its parent's descriptors.  After fork."""
+        for fd in list(self.descriptors):
+            self.descriptors.pop(fd, None)
+            _close_quietly(fd)
+        if self.opening:
+            places = {os.path.dirname(path) for path in self.opening}
+            self.opening.clear()
+            _close_unregistered(places)
+
+
+def _close_unregistered(places: set[str]) -> None:
+    # Mapping objects own duplicates of read-write descriptors and close those
+    # themselves, so only what can hold a lock is closed: log files, which are opened
+    # for appending, and the locks of spools, which are opened for reading.
+    import fcntl  # noqa: PLC0415  (not there on Windows, nor is fork)
+
+    try:
+        numbers = os.listdir("/proc/self/fd")
+    except OSError:  # no /proc (macOS): the window stays, and is documented
+        return
+    for number in numbers:
+        fd = int(number)
+        try:
+            path = os.readlink(f"/proc/self/fd/{number}")
+            flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+        except OSError:
+            continue
+        path = path.removesuffix(" (deleted)")
+        appends = bool(flags & os.O_APPEND)
+        reads_only = flags & os.O_ACCMODE == os.O_RDONLY
+        if os.path.dirname(path) in places and (appends or reads_only):
+            _close_quietly(fd)
+
+
+def _close_quietly(fd: int) -> None:
+    try:
+        os.close(fd)
+    except OSError:
+        pass
+
+
+def _file_status(status: os.stat_result) -> FileStatus:
+    mask = 2**64 - 1  # a note has a word for each (Windows has larger inodes)
+    return FileStatus(
+        status.st_dev & mask, status.st_ino & mask, status.st_size, status.st_nlink
+    )
+
+
+def make_directories(path: str) -> None:
+    """Create *path* and what is missing above it, each 0700; leave others as is."""
+    try:
+        os.mkdir(path, DIRECTORY_MODE)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        if parent == path:
+            raise
+        make_directories(parent)
+        make_directories(path)
+        return
+    os.chmod(path, DIRECTORY_MODE)  # whatever the umask left of it
+
+
+__all__ = [
+    "DIRECTORY_MODE",
+    "FILE_MODE",
+    "Buffer",
+    "FileStatus",
+    "Files",
+    "OsFiles",
+    "make_directories",
+]

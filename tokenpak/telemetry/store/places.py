@@ -1,0 +1,86 @@
+"""
+Where the spools of a log directory are.
+
+Usually in ``spool/`` inside it.  A file system that is shared by machines, or that
+copies on write, cannot promise that a store into a mapped page has room: a full disk
+would kill the process with SIGBUS.  For log directories there the spool moves to a local
+directory, whose name is made from the log directory's, so that all processes of the
+machine find it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from typing import Final
+
+from tokenpak.telemetry.store.names import SPOOL_DIR
+
+RELIABLE: Final = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "tmpfs", "f2fs", "jfs", "overlay", "ramfs"}
+)
+"""File systems on which ``posix_fallocate`` is kept to.  Overlays (containers) hand it
+on to one of these, nearly always; where not, creating the spool fails, and that is
+noticed."""
+
+
+def spool_directories(log_dir: str, spool_dir: str | None = None) -> list[str]:
+    """
+    Return where spools of *log_dir* may be, the place for new ones first.
+
+    Args:
+        log_dir: the log directory, absolute.
+        spool_dir: the setting; None chooses.
+
+    """
+    own = os.path.join(log_dir, SPOOL_DIR)
+    local = _local_directory(log_dir)
+    if spool_dir is not None:
+        return [os.path.join(spool_dir, _tag(log_dir)), own, local]
+    if file_system_of(log_dir) in RELIABLE:
+        return [own, local]
+    return [local, own]
+
+
+def _tag(log_dir: str) -> str:
+    return hashlib.sha256(os.path.realpath(log_dir).encode()).hexdigest()[:16]
+
+
+def _local_directory(log_dir: str) -> str:
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    base = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()  # noqa: S108
+    return os.path.join(base, f"tokenpak-{user}", _tag(log_dir))
+
+
+def file_system_of(path: str, mounts: str = "/proc/self/mountinfo") -> str:
+    """
+    Return the type of the file system that *path* is on, or will be, e.g. ``ext4``.
+
+    ``unknown`` where the system does not tell (there is no /proc).
+    """
+    path = os.path.realpath(path)
+    best, found = "", "unknown"
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:
+            for line in lines:
+                # 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw
+                left, _, right = line.partition(" - ")
+                point = _unescape(left.split(" ")[4])
+                inside = path == point or path.startswith(point.rstrip("/") + "/")
+                # The last of equal ones is mounted over the others.
+                if inside and len(point) >= len(best):
+                    best, found = point, right.split(" ", 1)[0]
+    except (OSError, IndexError):
+        return "unknown"
+    return found
+
+
+def _unescape(text: str) -> str:
+    # mountinfo writes space, tab, newline and backslash as three octal digits.
+    for code in ("040", "011", "012", "134"):
+        text = text.replace("\\" + code, chr(int(code, 8)))
+    return text
+
+
+__all__ = ["RELIABLE", "file_system_of", "spool_directories"]

@@ -1,0 +1,405 @@
+"""
+The spool's file: a head of words (see notes) and slots for the segments of a chain.
+
+    0                      head: notes, drops, which segment is in which slot
+    64 KiB + n * 2 MiB     slot n
+
+A segment is the zero-filled range of one slot under a mapping of its own.  Lines hold
+no NUL byte (JSON escapes it), so the end of what a segment holds is its first zero.
+
+The pages of the mapping belong to the kernel: what was stored stays when the process
+dies at any instruction (Q1).  A death inside a store leaves zeros in the last line, so
+that line ends early, without its newline: it was not accepted.
+
+Owners.  A spool has a random name.  It is created under a temporary one, locked, and
+linked into place, so nobody can adopt one that is being born.  The lock is on one open
+of the file, the mappings are on another: a mapping keeps a duplicate of its descriptor,
+so a forked child that still has one would keep its dead parent's lock.  The kernel drops
+the lock at death.  Whoever gets it then, and finds that the file still has its name, is
+the new owner.
+
+Space is allocated before it is mapped: a store into a page for which the disk has no
+room would kill the process with SIGBUS.  Where that cannot be had, in_memory() has the
+same interface, and does not survive the process.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+import sys
+import threading
+import time
+from typing import Final
+
+from tokenpak.telemetry.errors import SpoolError
+from tokenpak.telemetry.settings import SEGMENT_BYTES
+from tokenpak.telemetry.store.files import OsFiles, make_directories
+from tokenpak.telemetry.store.notes import HEADER_WORDS, WORD, Notes
+
+HEAD_BYTES: Final = 65_536
+"""A multiple of every page size, as the offset of a mapping must be."""
+SUFFIX: Final = ".spool"
+NEW_PREFIX: Final = ".new-"
+
+_LOOK: Final = 64 * 1024
+_POPULATE_WRITE: Final = 23  # MADV_POPULATE_WRITE, Linux 5.14; mmap has no name for it
+
+
+class Segment(mmap.mmap):
+    """
+    One link of the chain.  ``write(line)`` copies the line and moves the position.
+
+    mmap's own ``write`` does both in one C call, under the GIL, so producers need no
+    lock.  It raises ValueError when the line does not fit.  Sealing is ``seek`` to the
+    end: no line fits any more.  A segment is written once: its slot is used again under
+    a new mapping, and the position of this one stays at its end.
+    """
+
+    __slots__ = ("generation", "index", "next", "sequence", "spool")
+
+    spool: SpoolFile
+    index: int
+    sequence: int
+    next: Segment | None
+    generation: int
+
+    def seal(self) -> None:
+        """Refuse further lines.  Idempotent; any thread."""
+        self.seek(0, os.SEEK_END)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the segment refuses further lines."""
+        return self.tell() == len(self)
+
+    def end(self) -> int:
+        """Return where the lines that were accepted so far end."""
+        position = self.tell()
+        if position < len(self):
+            # The position moves after the copy, in the same C call.
+            return position
+        # Sealed, so nothing comes any more: the end is behind the last newline.  What
+        # is free is usually less than a line.
+        stop = len(self)
+        while stop > 0:
+            start = max(0, stop - _LOOK)
+            found = self[start:stop].rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            stop = start
+        return 0
+
+
+class LockedSegment(Segment):
+    """A Segment for builds without the GIL, where ``write`` needs a lock of ours."""
+
+    __slots__ = ("_lock",)
+
+    def write(self, line: bytes) -> int:  # type: ignore[override]
+        """Copy *line* and move the position."""
+        # Reentrant for signal handlers; they cannot come inside the C call itself.
+        with self._lock:
+            return super().write(line)
+
+    def seek(self, pos: int, whence: int = os.SEEK_SET) -> int:  # type: ignore[override]
+        """Move the position."""
+        with self._lock:
+            super().seek(pos, whence)
+            return super().tell()
+
+    def tell(self) -> int:
+        """Return the position."""
+        with self._lock:
+            return super().tell()
+
+
+def _has_gil() -> bool:
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+class SpoolFile:
+    """
+    The file of one spool, or memory that stands in for it.  Its owner only.
+
+    Attributes:
+        notes: the head.
+        path: None if this is memory.
+
+    """
+
+    def __init__(
+        self,
+        files: OsFiles,
+        path: str | None,
+        lock_fd: int,
+        map_fd: int,
+        head: mmap.mmap,
+    ) -> None:
+        self.path = path
+        self._files = files
+        self._lock_fd = lock_fd
+        self._map_fd = map_fd
+        self._words = memoryview(head).cast("Q")
+        self.notes = Notes(self._words)
+        self._gil = _has_gil()
+
+    # -- birth ------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls, files: OsFiles, directory: str, stream: str, slots: int
+    ) -> SpoolFile:
+        """
+        Create a spool in *directory*, and own it.
+
+        Args:
+            files: the operations of the logger.
+            directory: where; created, 0700, if it is missing.
+            stream: which stream its records are for.
+            slots: how many segments it may grow to.
+
+        Raises:
+            OSError: it cannot be created there, or its space not be guaranteed.
+
+        """
+        if not hasattr(os, "posix_fallocate"):
+            raise SpoolError(directory, "this system cannot reserve space for a spool")
+        make_directories(directory)
+        name = f"{stream}-{secrets.token_hex(8)}{SUFFIX}"
+        new = os.path.join(directory, NEW_PREFIX + name)
+        path = os.path.join(directory, name)
+        map_fd = files.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        lock_fd = -1
+        try:
+            os.fchmod(map_fd, 0o600)
+            os.posix_fallocate(map_fd, 0, HEAD_BYTES)
+            lock_fd = files.open(new, os.O_RDONLY)
+            if not files.lock(lock_fd):
+                raise SpoolError(new, "somebody took the lock of a spool being born")
+            spool = cls(files, path, lock_fd, map_fd, mmap.mmap(map_fd, HEAD_BYTES))
+            spool.notes.format(stream, SEGMENT_BYTES, slots)
+            os.link(new, path)  # never replaces
+        except BaseException:
+            files.close(map_fd)
+            if lock_fd >= 0:
+                files.close(lock_fd)
+            raise
+        finally:
+            _unlink_quietly(new)
+        return spool
+
+    @classmethod
+    def in_memory(cls, files: OsFiles, stream: str, slots: int) -> SpoolFile:
+        """Return a stand-in that is lost when the process dies."""
+        spool = cls(files, None, -1, -1, mmap.mmap(-1, HEAD_BYTES))
+        spool.notes.format(stream, SEGMENT_BYTES, slots)
+        return spool
+
+    @classmethod
+    def adopt(cls, files: OsFiles, path: str) -> SpoolFile | None:
+        """
+        Become the owner of the spool at *path*, or return None: it has one, or is gone.
+
+        Raises:
+            SpoolError: the file is no spool, or one of another version.
+            OSError: it cannot be opened.
+
+        """
+        try:
+            lock_fd = files.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        map_fd = -1
+        try:
+            if files.lock(lock_fd) and files.status(lock_fd).same_file(
+                files.status_at(path)
+            ):
+                map_fd = files.open(path, os.O_RDWR)
+                if files.status(map_fd).size < HEAD_BYTES:
+                    raise SpoolError(path, "is shorter than the head of a spool")
+                head = mmap.mmap(map_fd, HEAD_BYTES)
+                spool = cls(files, path, lock_fd, map_fd, head)
+                problem = spool.notes.problem()
+                if problem is None:
+                    return spool
+                raise SpoolError(path, problem)
+        except BaseException:
+            if map_fd >= 0:
+                files.close(map_fd)
+            files.close(lock_fd)
+            raise
+        # Closed without an unlock: if the lock is ours, closing drops it.
+        files.close(lock_fd)
+        return None
+
+    # -- segments ---------------------------------------------------------------
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is stored survives the process."""
+        return self.path is not None
+
+    def reserve(self, index: int) -> None:
+        """
+        Give slot *index* disk space, so that a store into it cannot fail.
+
+        Raises:
+            OSError: there is none.
+
+        """
+        if self.durable:
+            offset = self._offset(index)
+            os.posix_fallocate(self._map_fd, offset, self.notes.segment_bytes)
+
+    def zero(self, index: int, count: int = 1) -> None:
+        """
+        Fill *count* slots from *index* on, which are free, with zeros.
+
+        In one call: it gives up the GIL, and with busy threads each time that it does
+        costs the writer more than the work.
+        """
+        if self.durable:
+            slot = memoryview(bytes(self.notes.segment_bytes))
+            rest, offset = [slot] * count, self._offset(index)
+            while rest:
+                written = os.pwritev(self._map_fd, rest, offset)
+                offset += written
+                while rest and written >= len(rest[0]):
+                    written -= len(rest.pop(0))
+                if written:
+                    rest[0] = rest[0][written:]
+
+    def map(self, index: int, sequence: int) -> Segment:
+        """Return a fresh mapping of slot *index*."""
+        kind = Segment if self._gil else LockedSegment
+        size = self.notes.segment_bytes
+        if self.durable:
+            segment = kind(self._map_fd, size, offset=self._offset(index))
+        else:
+            segment = kind(-1, size)
+        if isinstance(segment, LockedSegment):
+            segment._lock = threading.RLock()  # noqa: SLF001
+        segment.spool = self
+        segment.index, segment.sequence = index, sequence
+        segment.next, segment.generation = None, 0
+        return segment
+
+    def give_back(self, segment: Segment) -> None:
+        """Return the disk space and memory of *segment*, which is sealed and free."""
+        # A hole, never a shorter file: a stale mapping past the end is SIGBUS.
+        if hasattr(mmap, "MADV_REMOVE"):
+            try:
+                segment.madvise(mmap.MADV_REMOVE)
+            except OSError:  # a file system without holes keeps the space
+                self.zero(segment.index)
+
+    def live_segments(self) -> list[Segment]:
+        """Return the segments that the head says are in use, in order, all sealed."""
+        notes = self.notes
+        size = self._files.status(self._map_fd).size
+        slots = (size - HEAD_BYTES) // notes.segment_bytes
+        order = sorted(
+            (notes.slot(index), index)
+            for index in range(min(notes.slots, slots))
+            if notes.slot(index)
+        )
+        segments = [self.map(index, sequence) for sequence, index in order]
+        for segment in segments:
+            segment.seal()
+        return segments
+
+    def _offset(self, index: int) -> int:
+        return HEAD_BYTES + index * self.notes.segment_bytes
+
+    # -- end --------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        """Whether the file still has its name: nobody deleted it."""
+        if self.path is None:
+            return False
+        return self._files.status(self._lock_fd).same_file(
+            self._files.status_at(self.path)
+        )
+
+    def remove(self) -> None:
+        """Delete the file.  Only when nobody can store into it any more."""
+        if self.path is not None:
+            _unlink_quietly(self.path)
+        self.release()
+
+    def release(self) -> None:
+        """Give up the ownership: what is left in the file is an orphan's."""
+        for fd in (self._map_fd, self._lock_fd):
+            if fd >= 0:
+                self._files.close(fd)
+        self._map_fd = self._lock_fd = -1
+
+
+def warm(segment: Segment) -> None:
+    """Bring the pages of *segment* into the page table, out of a producer's way."""
+    if sys.platform == "linux":
+        try:
+            segment.madvise(_POPULATE_WRITE)
+        except OSError:  # an older kernel: the first store into each page faults
+            pass
+
+
+def spool_paths(directory: str) -> list[str]:
+    """Return the spools in *directory*; none if it cannot be listed."""
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []
+    return [
+        os.path.join(directory, name)
+        for name in sorted(names)
+        if name.endswith(SUFFIX) and not name.startswith(NEW_PREFIX)
+    ]
+
+
+def remove_unborn(directory: str, older_than: float = 60.0) -> None:
+    """
+    Delete what is left of spools whose process died while it created them.
+
+    Args:
+        directory: where.
+        older_than: seconds; a younger one may be linked into place any moment.
+
+    """
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(directory, name)
+        if name.startswith(NEW_PREFIX) and name.endswith(SUFFIX):
+            try:
+                if time.time() - os.lstat(path).st_mtime > older_than:
+                    os.unlink(path)
+            except OSError:
+                pass
+
+
+def _unlink_quietly(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+if HEADER_WORDS * WORD > HEAD_BYTES:
+    raise AssertionError("the words do not fit the head")
+
+__all__ = [
+    "HEAD_BYTES",
+    "NEW_PREFIX",
+    "SUFFIX",
+    "LockedSegment",
+    "Segment",
+    "SpoolFile",
+    "remove_unborn",
+    "spool_paths",
+    "warm",
+]

@@ -1,10 +1,11 @@
 """
 How much Python does the writer thread run for a record?
 
-None, it is claimed: a batch is found, checked and appended by a fixed number of calls
-into C.  Whatever it ran in Python it would take from the application, GIL and all.  So
-its lines and calls are counted, with the hooks of the interpreter, for batches of very
-different size.  Counts, not times: the same on every machine.
+None, it is claimed: a batch is found, checked and appended by a number of calls into C
+that does not depend on how many records it holds.  Whatever the writer ran in Python it
+would take from the application, GIL and all.  So its lines and calls are counted, with
+the hooks of the interpreter, for batches of the same bytes in few records and in many.
+Counts, not times: the same on every machine.
 """
 
 from __future__ import annotations
@@ -15,22 +16,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.model import Figures, Job, Row, Samples, Scenario, at_most
-from bench.rows import total_row, value_row
+from bench.rows import value_row
 from tokenpak.telemetry.error_logger import ErrorLogger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-SMALL, LARGE = 100, 10_000
+FEW, MANY = 100, 10_000
+PADDING = 8_400
+"""What each of the few has more than each of the many, so that the bytes are equal."""
 REPEATS = 5
 
 HOW = f"""\
 Every line of Python that runs, and every function called, in the threads that the
-logger starts, counted with `sys.settrace` and `sys.setprofile`: for a
-batch of {SMALL:,} records and for one of {LARGE:,}, both small enough for one segment.
-The least of {REPEATS} of each, since the writer also does things now and then that no
-record causes."""
+logger starts, counted with `sys.settrace` and `sys.setprofile`: for a batch of {FEW:,}
+events, and for one of {MANY:,} that are as many bytes (some 850 kB, less than a
+segment). The least of {REPEATS} of each, since the writer also does things now and then
+that no record causes."""
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ def _watch_new_threads(work: _Work) -> None:
 
 
 def measure(job: Job) -> Figures:
-    """Count the work of the writer for small and large batches."""
+    """Count the work of the writer for batches of few and of many records."""
     work = _Work()
     _watch_new_threads(work)
     # It must not wake up half-way through a batch by itself.
@@ -74,45 +77,49 @@ def measure(job: Job) -> Figures:
     logger.log_event("warm-up")
     logger.flush(timeout=60)
 
-    least: dict[int, tuple[int, int, int]] = {}
+    least: dict[int, tuple[int, int]] = {}
     for _ in range(REPEATS):
-        for size in (SMALL, LARGE):
-            before = (work.lines, work.calls, logger.stats().batches)
+        for size, context in ((FEW, {"text": "x" * PADDING}), (MANY, None)):
+            before = (work.lines, work.calls)
             for _ in range(size):
-                logger.log_event("e")
+                logger.log_event("e", None, context)
             logger.flush(timeout=60)
-            after = (work.lines, work.calls, logger.stats().batches)
-            spent = (after[0] - before[0], after[1] - before[1], after[2] - before[2])
+            spent = (work.lines - before[0], work.calls - before[1])
             least[size] = min(least.get(size, spent), spent)
+    stats = logger.stats()
     logger.close(timeout=60)
     if not work.lines:
         raise RuntimeError("no thread was seen at work: the count means nothing")
     return {
-        "lines_small": least[SMALL][0],
-        "lines_large": least[LARGE][0],
-        "calls_small": least[SMALL][1],
-        "calls_large": least[LARGE][1],
-        "batches_small": least[SMALL][2],
-        "batches_large": least[LARGE][2],
-        "lines_more": max(0, least[LARGE][0] - least[SMALL][0]),
-        "calls_more": max(0, least[LARGE][1] - least[SMALL][1]),
+        "lines_few": least[FEW][0],
+        "lines_many": least[MANY][0],
+        "calls_few": least[FEW][1],
+        "calls_many": least[MANY][1],
+        "each": max(0, sum(least[MANY]) - sum(least[FEW])) / (MANY - FEW),
+        "dropped": sum(stats.dropped.values()),
     }
 
 
 def judge(samples: Samples) -> list[Row]:
-    """Compare the large batch with the small one."""
-    more = f"more for {LARGE - SMALL:,} more records"
+    """Compare the batch of many with the batch of few."""
     return [
-        total_row(
+        # Not exactly 0: the chunks in which bytes are looked through end at lines.
+        value_row(
             samples,
-            f"Python lines and calls {more}",
-            [("writer", "lines_more"), ("writer", "calls_more")],
-            at_most(0),
+            "Python lines and calls for each further record",
+            ("writer", "each"),
+            "",
+            at_most(0.01),
         ),
-        value_row(samples, f"lines, batch of {SMALL:,}", ("writer", "lines_small"), ""),
-        value_row(samples, f"lines, batch of {LARGE:,}", ("writer", "lines_large"), ""),
-        value_row(samples, f"calls, batch of {SMALL:,}", ("writer", "calls_small"), ""),
-        value_row(samples, f"calls, batch of {LARGE:,}", ("writer", "calls_large"), ""),
+        *(
+            value_row(samples, label, ("writer", figure), "")
+            for label, figure in (
+                (f"lines for a batch of {FEW:,}", "lines_few"),
+                (f"lines for a batch of {MANY:,}", "lines_many"),
+                (f"calls for a batch of {FEW:,}", "calls_few"),
+                (f"calls for a batch of {MANY:,}", "calls_many"),
+            )
+        ),
     ]
 
 

@@ -204,3 +204,20 @@ def test_r2_a_small_archive_of_much_data_comes_in_small_chunks(tmp_path: Path) -
     assert sum(sizes) == 50_000_000
     assert max(sizes) <= CHUNK_BYTES
     assert problems == []
+
+
+def test_r1_an_error_of_the_disk_ends_an_archive_and_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, not as a cut archive as well."""
+    path = write_log(tmp_path, b"", archived=True, compressed=True)
+
+    def failing(_fd: int, _size: int) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("tokenpak.telemetry.read.chunks.os.read", failing)
+
+    assert read_all(tmp_path) == (
+        [],
+        [UnreadableFile(str(path), 0, "Input/output error")],
+    )

@@ -368,3 +368,28 @@ def test_reports_of_damage_are_plain_data() -> None:
 
     assert report == MalformedLine("f", 1, 2, "why")
     assert len({report, MalformedLine("f", 1, 2, "why")}) == 1
+
+
+def test_csv_has_no_lone_surrogates_either(tmp_path: Path) -> None:
+    """They are no text that UTF-8 could hold."""
+    write_log(tmp_path, b'{"message":"a\\ud800","context":{"model":"\\udfff"}}\n')
+
+    (row,) = csv.DictReader(io.StringIO(export(tmp_path, "csv"), newline=""))
+
+    assert (row["message"], row["model"]) == ("a\ufffd", "\ufffd")
+
+
+def test_a_query_holds_for_what_is_salvaged_too(tmp_path: Path) -> None:
+    """Two records on one line, one of them wanted."""
+    records = [make_record(n, context={"provider": p}) for n, p in enumerate("ab")]
+    write_log(tmp_path, as_lines(records).replace(b"\n", b"\0", 1))
+
+    assert json.loads(export(tmp_path, "json", Query(provider="b"))) == records[1:]
+
+
+def test_r1_a_line_of_many_megabytes_is_a_record(tmp_path: Path) -> None:
+    """The earlier logger did not shorten."""
+    record = make_record(message="x" * 9_000_000)
+    write_log(tmp_path, as_lines([record, make_record(1)]))
+
+    assert json.loads(export(tmp_path, "json")) == [record, make_record(1)]

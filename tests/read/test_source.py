@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import multiprocessing
 import os
 from collections.abc import Callable
 from datetime import date
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from log_making import DAY, as_lines, make_record, make_records, read_all, write_log
 
 from tokenpak.telemetry.read import Query, UnreadableFile, iter_records
 from tokenpak.telemetry.store.names import LogFile, list_log_files
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Open = Callable[..., int]
 
@@ -182,7 +180,7 @@ def test_r1_a_file_that_vanishes_is_reported(
 def test_r1_s5_what_is_no_regular_file_is_reported(tmp_path: Path) -> None:
     """A link is not followed, and a FIFO without a writer does not block."""
     link = tmp_path / "errors-2026-03-20.jsonl"
-    link.symlink_to("/etc/hostname")
+    link.symlink_to(write_log(tmp_path / "elsewhere", as_lines([make_record(1)])))
     fifo = tmp_path / "errors-2026-03-21.jsonl"
     os.mkfifo(fifo)
     folder = tmp_path / "errors-2026-03-22.jsonl"
@@ -292,3 +290,35 @@ def test_reading_writes_nothing(tmp_path: Path) -> None:
     assert os.stat(tmp_path).st_mtime_ns == 10**18
     assert os.listdir(tmp_path) == [path.name]
     assert path.read_bytes().endswith(b"torn")
+
+
+def _archive_all(log_dir: str) -> None:
+    for path in sorted(Path(log_dir).glob("errors-*.jsonl")):
+        moved = archive(path)
+        packed = moved.with_name("packing")
+        packed.write_bytes(gzip.compress(moved.read_bytes()))
+        packed.rename(moved.with_name(moved.name + ".gz"))
+        moved.unlink()
+
+
+def test_s4_a_reader_sees_each_record_once_while_a_process_archives(
+    tmp_path: Path,
+) -> None:
+    """However the steps of the one fall between those of the other."""
+    expected = []
+    for number in range(250):
+        day = f"2026-{3 + number // 28:02}-{1 + number % 28:02}"
+        expected.append(make_record(number, day))
+        write_log(tmp_path, as_lines(expected[-1:]), day)
+    # Spawned: it must not inherit what other tests have open.
+    archiver = multiprocessing.get_context("spawn").Process(
+        target=_archive_all, args=(str(tmp_path),)
+    )
+    archiver.start()
+
+    while archiver.is_alive():
+        assert read_all(tmp_path) == (expected, [])
+
+    archiver.join()
+    assert archiver.exitcode == 0
+    assert read_all(tmp_path) == (expected, [])

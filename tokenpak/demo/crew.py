@@ -66,15 +66,17 @@ class Crew:
     def wait_until_all_log(self) -> None:
         """Return when each worker has had a record accepted."""
         deadline = time.monotonic() + _START_TIMEOUT
-        waiting = list(self._members)
-        while waiting:
-            waiting = [m for m in waiting if not self._table.read(m.job.index).accepted]
-            for member in waiting:
-                if member.process.poll() is not None:
+        for member in self._members:
+            while True:
+                # In this order: a worker may log and end between the two.
+                ended = member.process.poll() is not None
+                if self._table.read(member.job.index).accepted:
+                    break
+                if ended:
                     raise _failure(member, "ended before its first record")
                 if time.monotonic() > deadline:
                     raise _failure(member, f"logged nothing in {_START_TIMEOUT:.0f} s")
-            time.sleep(_POLL)
+                time.sleep(_POLL)
 
     def kill(self, moments: Mapping[int, float]) -> None:
         """Kill workers with SIGKILL: by index, how many seconds from now."""

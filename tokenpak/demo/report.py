@@ -24,7 +24,11 @@ def format_result(result: DemoResult) -> str:
     optional = [
         ("dropped", result.dropped, "given up by the logger: its queue was full"),
         ("unknown", audit.unknown, "in the log, but no worker can have logged them"),
-        ("malformed", audit.malformed, "places in the log that could not be read"),
+        (
+            "malformed",
+            audit.malformed,
+            "places that do not decode; a kill may tear a line",
+        ),
     ]
     rows += [(name, _count(n), note) for name, n, note in optional if n]
     rows += [
@@ -92,7 +96,7 @@ def _verdict(result: DemoResult) -> str:
             "with its worker.\nTry a --log-dir on a local file system with free space."
         )
     return verdict + (
-        "If nobody else writes to these files, this is a defect of tokenpak telemetry:\n"
+        "If nobody else writes to these files, it is a defect of tokenpak telemetry:\n"
         "please report it, with the table above."
     )
 

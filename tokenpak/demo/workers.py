@@ -20,6 +20,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from typing import IO, Any, Final
 
 from tokenpak.demo.acks import (
@@ -133,12 +134,10 @@ class _Worker:
         self._random = random.Random(f"{job.seed}/{job.index}")
 
     def work(self) -> None:
-        """Make rounds until the time is up, or nobody is there to count them."""
+        """Make rounds, one at least, until the time is up or nobody counts them."""
         parent = os.getppid()
         end = time.monotonic() + self._job.seconds
-        rounds = 0
-        while time.monotonic() < end and os.getppid() == parent:
-            provider: Provider = ANTHROPIC if rounds % 2 else OPENAI
+        for provider in cycle(WORKING_MODELS):
             models = [WORKING_MODELS[provider], *FAILING_MODELS]
             self._random.shuffle(models)
             for model in models:
@@ -146,7 +145,8 @@ class _Worker:
                 if failure is not None:
                     self._failures.append(failure)
                     self._replay()
-            rounds += 1
+            if time.monotonic() > end or os.getppid() != parent:
+                return
 
     def _call(self, provider: Provider, model: str) -> _Failure | None:
         prompt = "Is all well? " * self._random.randint(1, 80)

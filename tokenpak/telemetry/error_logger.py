@@ -23,6 +23,7 @@ from os import PathLike
 from typing import Any, Final, ParamSpec, TypeVar
 
 from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.counter import Counter
 from tokenpak.telemetry.metrics.counters import ErrorCounts
 from tokenpak.telemetry.queue.pipeline import Pipeline
 from tokenpak.telemetry.settings import Settings, SyncPolicy, resolve_settings
@@ -142,8 +143,12 @@ class ErrorLogger:
         )
         encoder = Encoder(self._settings.max_line_bytes)
         self._errors_by_type = ErrorCounts()
+        self._events = Counter()
         self._pipeline = Pipeline(
-            self._settings, encoder, in_child=self._errors_by_type.reset
+            self._settings,
+            encoder,
+            begun={ERRORS: self._errors_by_type.total, EVENTS: self._events_begun},
+            in_child=self._forget_counts,
         )
         # Bound once: the hot path is two lookups shorter.
         self._encode_error = encoder.error
@@ -151,6 +156,13 @@ class ErrorLogger:
         self._count_error = self._errors_by_type.add
         self._put_error = self._pipeline.chains[ERRORS].put
         self._put_event = self._pipeline.chains[EVENTS].put
+
+    def _events_begun(self) -> int:
+        return self._events.value
+
+    def _forget_counts(self) -> None:
+        self._errors_by_type.reset()
+        self._events = Counter()
 
     @property
     def settings(self) -> Settings:
@@ -201,6 +213,7 @@ class ErrorLogger:
 
         """
         try:
+            self._events.add()
             self._put_event(self._encode_event(event, request_id, context))
         except Exception:
             self._pipeline.chains[EVENTS].drops.add(NOT_ENCODED)
@@ -217,7 +230,7 @@ class ErrorLogger:
         """Return what became of the records of this process."""
         counts = self._pipeline.counts()
         return Stats(
-            accepted=counts.written + counts.pending_records - counts.notices,
+            accepted=counts.accepted,
             written=counts.written,
             written_bytes=counts.written_bytes,
             pending_records=counts.pending_records,

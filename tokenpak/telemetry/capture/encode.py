@@ -31,8 +31,10 @@ from tokenpak.telemetry.capture.stack import (
     format_exactly,
     json_text,
 )
+from tokenpak.telemetry.counter import Counter
 
 _MICROSECONDS: Final = 1_000_000
+_DAY: Final = 86_400 * _MICROSECONDS
 _THREE_DIGITS: Final = tuple(b"%03d" % number for number in range(1000))
 
 
@@ -55,6 +57,8 @@ class Encoder:
         # The second that was formatted last: (its start in microseconds, its text).
         # Replaced as a whole, so that no thread sees one half of it.
         self._second = (0, b"1970-01-01T00:00:00.")
+        self._day: dict[str, int] = {}
+        self._day_changes = Counter()
 
     def error(self, request_id: object, error: object, context: object) -> bytes:
         """Return the line for *error*: an exception, or whatever else was passed."""
@@ -145,8 +149,18 @@ class Encoder:
             context,
         )
 
+    @property
+    def day_changes(self) -> int:
+        """How often a record was stamped with another UTC day than the one before."""
+        return self._day_changes.value
+
     def _next_second(self, now: int) -> tuple[int, bytes]:
         start = now - now % _MICROSECONDS
+        day = start // _DAY
+        if self._day.setdefault("current", day) != day:
+            # Counted before the record is put: see DayWatch.
+            self._day_changes.add()
+            self._day["current"] = day
         parts = time.gmtime(start // _MICROSECONDS)[:6]
         second = b"%04d-%02d-%02dT%02d:%02d:%02d." % parts
         self._second = (start, second)

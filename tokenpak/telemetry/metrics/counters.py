@@ -40,6 +40,12 @@ class ErrorCounts:
                 counter = self._by_class.setdefault(cls, Counter())
         counter.add()
 
+    def total(self) -> int:
+        """Return how many errors there were."""
+        return self._other.value + sum(
+            counter.value for counter in list(self._by_class.values())
+        )
+
     def by_type(self) -> dict[str, int]:
         """Return how many errors of each type there were, by the class's name."""
         counts: dict[str, int] = {}

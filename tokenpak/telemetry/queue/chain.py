@@ -31,6 +31,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from tokenpak.telemetry.counter import Counter
 from tokenpak.telemetry.queue.drops import DropCounts
 from tokenpak.telemetry.queue.reentry import may_wait
 from tokenpak.telemetry.store.notes import CLOSED, QUEUE_FULL
@@ -38,21 +39,22 @@ from tokenpak.telemetry.store.spool import Segment
 
 
 class Target(Protocol):
-    """What a line can be written to.  ValueError: not here, see Chain._follow."""
+    """What a line can be written to.  ValueError: not there, see Chain._follow()."""
 
     def write(self, line: bytes, /) -> object: ...
 
 
 class Bell(Protocol):
-    """How producers reach the writer."""
+    """How producers and the writer reach each other."""
 
-    asleep: bool
+    rings: bool
+    """Whether the writer wants something of the producers."""
 
-    def wake(self) -> None:
-        """Start the writer, or end its sleep.  Safe in a signal handler."""
+    def answer(self) -> None:
+        """Do it: wake the writer, or let it have the GIL.  Safe in signal handlers."""
 
-    def hurry(self) -> None:
-        """End its lingering: a segment is full."""
+    def hurry(self, behind: int) -> None:
+        """End its lingering: it is *behind* by so many segments."""
 
 
 class Opening:
@@ -98,6 +100,10 @@ class Chain:
     def _reset(self) -> None:
         self.pid = os.getpid()
         self.drops = DropCounts()
+        self.accepted = Counter()
+        self.notices = 0
+        """Lines of the logger's own."""
+        self._count = self.accepted.add  # bound once: it is on the hot path
         self.closed = False
         # Filled once, by setdefault: one step, whoever comes first.
         self._opened: dict[str, Opening] = {}
@@ -113,53 +119,94 @@ class Chain:
             target.write(line)
         except ValueError:
             self._follow(target, line)
-        if self.bell.asleep:
-            self.bell.wake()
+        else:
+            self._count()
+        if self.bell.rings:
+            self.bell.answer()
 
     def _follow(self, target: Target, line: bytes) -> None:
-        if not isinstance(target, Segment):
-            self.drops.add(CLOSED)
-            return
-        segment = target
-        while True:
+        """Put *line*, which *target* refused, where it belongs."""
+        if isinstance(target, Segment):
+            segment = target
             segment.seal()
+        else:
+            # What stands in has prepared the segment, unless the chain is closed.
+            active = self._targets[0]
+            if not isinstance(active, Segment):
+                self.drops.add(CLOSED)
+                return
+            segment = active
+            if self._try(segment, line):
+                return
+        while True:
             following = segment.next
             if following is None:
                 self._no_room(segment, line)
                 return
             segment = following
-            try:
-                segment.write(line)
-            except ValueError:
-                continue
-            self._targets[0] = segment
-            self.bell.hurry()
-            return
+            if self._try(segment, line):
+                self._targets[0] = segment
+                self._hurry(segment)
+                return
+
+    def _try(self, segment: Segment, line: bytes) -> bool:
+        try:
+            segment.write(line)
+        except ValueError:
+            segment.seal()
+            return False
+        self._count()
+        return True
 
     def _no_room(self, segment: Segment, line: bytes) -> None:
         if segment.generation != self._generation:
             # A segment of the parent's, in a child that was forked while this thread
             # was about to write to it.
             self._targets[0] = entry = self._entry
-            try:
-                entry.write(line)
-            except ValueError:
-                self._follow(entry, line)
+            self.put(line) if entry is not segment else self.drops.add(QUEUE_FULL)
             return
         if self.closed:
             self.drops.add(CLOSED)
             return
-        self.bell.hurry()
+        self._hurry(segment)
+        if self.bell.rings:
+            # The writer may only be waiting for the GIL.
+            self.bell.answer()
+            if segment.next is not None:
+                self._follow(segment, line)
+                return
         if self._full_wait > 0 and may_wait(threading.get_ident()):
             deadline = time.monotonic() + self._full_wait
             while segment.next is None and time.monotonic() < deadline:
-                if self.bell.asleep:
-                    self.bell.wake()
+                self.bell.answer()
                 time.sleep(0.001)
             if segment.next is not None:
                 self._follow(segment, line)
                 return
         self.drops.add(QUEUE_FULL)
+
+    def _hurry(self, segment: Segment) -> None:
+        head = self.head
+        self.bell.hurry(segment.sequence - (head or segment).sequence)
+
+    def put_notice(self, line: bytes) -> bool:
+        """Put a line of the logger's own, if there is room.  Writer thread only."""
+        segment = self._targets[0]
+        while isinstance(segment, Segment):
+            try:
+                segment.write(line)
+            except ValueError:
+                segment.seal()
+                segment = segment.next  # type: ignore[assignment]
+            else:
+                self.notices += 1
+                return True
+        return False
+
+    @property
+    def finished(self) -> int:
+        """How many calls were accepted or dropped."""
+        return self.accepted.value + sum(self.drops.by_reason().values())
 
     def open(self) -> Segment:
         """Return the first segment, which is made if there is none yet."""
@@ -253,12 +300,9 @@ class _Unopened:
         self._chain = chain
 
     def write(self, line: bytes, /) -> None:
-        """Open the chain, and put *line* into it."""
-        first = self._chain.open()
-        try:
-            first.write(line)
-        except ValueError:
-            self._chain._follow(first, line)  # noqa: SLF001
+        """Open the chain, and send the caller there."""
+        self._chain.open()
+        raise ValueError(line)
 
 
 class _Closed:
@@ -277,15 +321,13 @@ class ForkGuard:
         self._pid = os.getpid()
 
     def write(self, line: bytes, /) -> None:
-        """Put *line*: in the parent as ever, in a child after its reset."""
+        """Send the caller to the segment; in a child, after its reset."""
         chain = self._chain
         if os.getpid() != self._pid:
             chain._in_child()  # noqa: SLF001
-        target = chain._targets[0]  # noqa: SLF001
-        try:
-            target.write(line)
-        except ValueError:
-            chain._follow(target, line)  # noqa: SLF001
+        if not chain.closed:
+            chain.open()
+        raise ValueError(line)
 
 
 __all__ = ["Bell", "Chain", "ForkGuard", "Opening", "Target"]

@@ -18,13 +18,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tokenpak.telemetry.queue.chain import Chain
+from tokenpak.telemetry.queue.daywatch import DayWatch
 from tokenpak.telemetry.queue.supply import Supply
 from tokenpak.telemetry.store.append import Appender, DayFiles, Piece
-from tokenpak.telemetry.store.days import Run, split_days
+from tokenpak.telemetry.store.days import LINE_HEAD, Run, day_of, split_days
 from tokenpak.telemetry.store.notes import CLOSED, DAMAGED, Note
 from tokenpak.telemetry.store.spool import Segment
 
-SEGMENTS_A_STEP: Final = 8
+SEGMENTS_A_STEP: Final = 64
+"""128 MiB.  More cannot be pending with the default bound: each pass catches up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,6 @@ class Progress:
     """The one being drained."""
     position: int = 0
     """What of it is in the log."""
-    written: int = 0
     written_bytes: int = 0
     batches: int = 0
 
@@ -58,6 +59,14 @@ class _Batch:
         self.lines += run.lines
 
 
+def _runs(segment: Segment, start: int, end: int, *, one_day: bool) -> list[Run]:
+    if one_day:
+        day = day_of(segment[start : start + LINE_HEAD])
+        if day:
+            return [Run(day, start, end, 0)]
+    return split_days(segment, start, end)
+
+
 def _from(pieces: Sequence[Piece], note: Note) -> list[Piece]:
     """Return those of *pieces* that are in the range of *note*."""
     return [
@@ -74,20 +83,31 @@ class Drain:
     Args:
         chain: the queue.
         day_files: where the lines go.
+        watch: tells when lines of several days may be among them.
         sync: whether each append is forced to the disk.
 
     """
 
-    def __init__(self, chain: Chain, day_files: DayFiles, *, sync: bool) -> None:
+    def __init__(
+        self, chain: Chain, day_files: DayFiles, watch: DayWatch, *, sync: bool
+    ) -> None:
         self.chain = chain
         self._day_files = day_files
+        self._watch = watch
         self._sync = sync
-        self.reset()
+        self._begin()
 
     def reset(self) -> None:
         """Begin anew: in a forked child."""
+        # A call of the parent's may be under way in the thread that forked.
+        self._watch.reset(quiet=False)
+        self._begin()
+
+    def _begin(self) -> None:
         self.progress = Progress()
         """Set by the writer thread, read by any."""
+        self.left = self.lost = 0
+        """Records that end() left to be recovered, and that it gave up."""
         self._supply: Supply | None = None
         self._under_way: _Batch | None = None  # an append whose end was not seen
 
@@ -116,8 +136,8 @@ class Drain:
         if not self.chain.closed:
             supply.provide(head)
         worked = self._settle(head)
-        segments = self._pending_segments(head)
-        for batch in self._batches(segments):
+        self._watch.before_look()
+        for batch in self._batches(self._pending_segments(head)):
             self._under_way = batch
             if batch.day:
                 Appender(
@@ -150,9 +170,13 @@ class Drain:
 
     def _batches(self, segments: list[tuple[Segment, int, int]]) -> list[_Batch]:
         """Return what is to be appended in one go: of one day, in one spool."""
+        if not segments:
+            return []
+        (first, start, _), (final, _, end) = segments[0], segments[-1]
+        one_day = self._watch.one_day((first.sequence, start), (final.sequence, end))
         batches: list[_Batch] = []
         for segment, start, end in segments:
-            for run in split_days(segment, start, end):
+            for run in _runs(segment, start, end, one_day=one_day):
                 last = batches[-1] if batches else None
                 if (
                     last is None
@@ -185,15 +209,13 @@ class Drain:
     def _publish(self, supply: Supply, batch: _Batch) -> None:
         self._under_way = None
         was = self.progress
-        written = batch.lines if batch.day else 0
         size = sum(piece.end - piece.start for piece in batch.pieces)
         reached = batch.segments[-1]
         # In one step, and before any segment is freed for another turn.
         self.progress = Progress(
             segment=reached,
             position=batch.pieces[-1].end,
-            written=was.written + written,
-            written_bytes=was.written_bytes + (size if written else 0),
+            written_bytes=was.written_bytes + (size if batch.day else 0),
             batches=was.batches + 1,
         )
         self._free_until(supply, reached)
@@ -236,16 +258,16 @@ class Drain:
             return segment.sequence > sequence
         return self.progress.position >= offset or self._finished(segment)
 
-    def end(self) -> int:
+    def end(self) -> None:
         """
         Delete the spool if it is empty, else leave it to be recovered.
 
-        The chain must be closed.  Return how many records are lost with it: those of a
-        queue in memory, which nobody can recover.
+        The chain must be closed.  What a queue in memory still holds is dropped: nobody
+        can recover it.
         """
         segment = self.progress.segment
         if segment is None:
-            return 0
+            return
         lost = 0
         records, _ = pending(self.progress, None)
         spools = set()
@@ -261,12 +283,11 @@ class Drain:
                 lost = records if not spool.durable else lost
         for _ in range(lost):
             self.chain.drops.add(CLOSED)
+        self.left = records - lost
+        self.lost = lost
         self.progress = Progress(
-            written=self.progress.written,
-            written_bytes=self.progress.written_bytes,
-            batches=self.progress.batches,
+            written_bytes=self.progress.written_bytes, batches=self.progress.batches
         )
-        return lost
 
     def empty(self) -> bool:
         """Return whether nothing is pending."""

@@ -36,7 +36,7 @@ SPOOL_CHECK: Final = 5.0
 
 class Housekeeping:
     """
-    The chores of one writer.  Its thread only, but for ``recovered`` and ``notices``.
+    The chores of one writer.  Its thread only, but for ``recovered``.
 
     Args:
         settings: the logger's.
@@ -72,7 +72,6 @@ class Housekeeping:
         """Begin anew: in a forked child."""
         now = time.monotonic()
         self.recovered = Recovered()
-        self.notices = 0
         self._candidates: deque[str] = deque()
         self._recovery_due = now
         self._sync_due = now
@@ -163,11 +162,8 @@ class Housekeeping:
                 if 0 < quiet <= QUIET:
                     wait = min(wait, quiet)
                     continue
-                before = chain.drops.by_reason()
-                pid = chain.pid
-                chain.put(notice_line(self._encoder, chain.stream, drops, pid))
-                if chain.drops.by_reason() == before:
-                    self.notices += 1
+                line = notice_line(self._encoder, chain.stream, drops, chain.pid)
+                if chain.put_notice(line):
                     chain.drops.told(drops)
                 wait = 0.0
         return wait

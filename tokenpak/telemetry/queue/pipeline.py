@@ -8,13 +8,14 @@ operations, so that a forked child can let go of everything at once (Q5).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.queue import process
 from tokenpak.telemetry.queue.chain import Chain, ForkGuard
+from tokenpak.telemetry.queue.daywatch import DayWatch
 from tokenpak.telemetry.queue.drain import Drain, pending
 from tokenpak.telemetry.queue.housekeeping import Housekeeping
 from tokenpak.telemetry.queue.supply import new_spool, open_chain
@@ -34,6 +35,7 @@ _LOOKS: Final = 100
 class Counts:
     """What became of the records of this process, added up over the streams."""
 
+    accepted: int
     written: int
     written_bytes: int
     batches: int
@@ -53,12 +55,17 @@ class Pipeline:
     Args:
         settings: checked.
         encoder: for the records that tell of drops.
+        begun: for each stream, how many calls have begun.
         in_child: what else a forked child resets.
 
     """
 
     def __init__(
-        self, settings: Settings, encoder: Encoder, in_child: Callable[[], None]
+        self,
+        settings: Settings,
+        encoder: Encoder,
+        begun: Mapping[str, Callable[[], int]],
+        in_child: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._in_child = in_child
@@ -80,7 +87,16 @@ class Pipeline:
             for stream in STREAMS
         }
         self._drains = [
-            Drain(chain, self._day_files, sync=settings.fsync == "batch")
+            Drain(
+                chain,
+                self._day_files,
+                DayWatch(
+                    lambda: encoder.day_changes,
+                    begun[chain.stream],
+                    lambda chain=chain: chain.finished,  # type: ignore[misc]
+                ),
+                sync=settings.fsync == "batch",
+            )
             for chain in self.chains.values()
         ]
         self._housekeeping = Housekeeping(
@@ -162,14 +178,22 @@ class Pipeline:
         for drain in self._drains:
             for reason, count in drain.chain.drops.by_reason().items():
                 dropped[reason] = dropped.get(reason, 0) + count
+        # Accepted is counted after the line is in the segment, so the lines are looked
+        # at first: what is written is never too much.
+        pending_records = sum(records for records, _ in waiting)
+        pending_records += sum(drain.left for drain in self._drains)
+        notices = sum(chain.notices for chain in self.chains.values())
+        accepted = sum(chain.accepted.value for chain in self.chains.values())
+        accepted -= sum(drain.lost for drain in self._drains)
         return Counts(
-            written=sum(progress.written for progress in before),
+            accepted=accepted,
+            written=max(0, accepted + notices - pending_records),
             written_bytes=sum(progress.written_bytes for progress in before),
             batches=sum(progress.batches for progress in before),
-            pending_records=sum(records for records, _ in waiting),
+            pending_records=pending_records,
             pending_bytes=sum(size for _, size in waiting),
             dropped=dropped,
-            notices=self._housekeeping.notices,
+            notices=notices,
             recovered=self._housekeeping.recovered.records,
             write_errors=self._trouble.write_errors,
             durable=all(d.supply is None or d.supply.durable for d in self._drains),

@@ -10,6 +10,7 @@ Writer thread only, but for open_chain(), which any thread may call for itself.
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -17,9 +18,9 @@ from typing import Final
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.spool import Segment, SpoolFile, warm
 
-AHEAD: Final = 6
-"""Segments linked behind the active one at least: 12 MiB.  Eight threads at full speed
-fill that in about 40 ms, and for as long the writer may have to wait for the GIL."""
+AHEAD: Final = 8
+"""Segments linked behind the active one at least: 16 MiB.  Eight threads at full speed
+fill that in about 100 ms, and for as long the writer may have to wait for the GIL."""
 
 
 def new_spool(
@@ -47,7 +48,7 @@ def new_spool(
             trouble(directory, error)
             continue
         try:
-            spool.reserve(0)
+            spool.reserve(0, 1)
         except OSError as error:
             spool.remove()
             trouble(directory, error)
@@ -58,20 +59,26 @@ def new_spool(
 
 def open_chain(spool: SpoolFile) -> Segment:
     """Return the first segment of a chain in the new *spool*, with AHEAD linked."""
+    ahead = min(AHEAD, spool.notes.slots - 1)
+    try:
+        spool.reserve(1, ahead)
+    except OSError:  # the disk is nearly full: the writer tries for fewer
+        ahead = 0
     first = tail = _take(spool, 0, 1)
-    for index in range(1, min(1 + AHEAD, spool.notes.slots)):
-        try:
-            spool.reserve(index)
-        except OSError:  # the disk is nearly full: fewer, for now
-            break
+    for index in range(1, 1 + ahead):
         tail.next = _take(spool, index, index + 1)
         tail = tail.next
     return first
 
 
+@functools.lru_cache(maxsize=1)
+def _zeros(size: int) -> bytes:
+    return bytes(size)
+
+
 def _take(spool: SpoolFile, index: int, sequence: int) -> Segment:
     segment = spool.map(index, sequence)
-    # In the head before any line is in the segment, or recovery would not look there.
+    # In the head before any line is in it, or recovery would not look there.
     spool.notes.set_slot(index, sequence)
     return segment
 
@@ -99,7 +106,7 @@ class Supply:
             self.tail = self.tail.next
         used = self.tail.index + 1
         self._empty.extend(range(self._spool.notes.slots - 1, used - 1, -1))
-        self._warmed = 0
+        self._warmed = 0  # up to which sequence number the pages are warm
 
     @property
     def spool(self) -> SpoolFile:
@@ -116,46 +123,49 @@ class Supply:
         while active.sealed and active.next is not None:
             active = active.next
         ahead = self.tail.sequence - active.sequence - self.tail.sealed
-        while ahead < self._wanted:
-            linked = self._link_zeroed(self._wanted - ahead) or self._link_fresh()
-            if not linked:
-                break
-            ahead += linked
+        while ahead < self._wanted and self._used:
+            self._link(self._used.popleft(), zero=True)
+            ahead += 1
+        if ahead < self._wanted:
+            self._link_fresh(self._wanted - ahead)
         # The pages of the active one and the next: out of the producers' way.
         for segment in (active, active.next):
             if segment is not None and segment.sequence > self._warmed:
                 self._warmed = segment.sequence
                 warm(segment)
 
-    def _link_zeroed(self, count: int) -> int:
-        """Link up to *count* used slots that are neighbours; return how many."""
-        if not self._used:
-            return 0
-        index, run = self._used[0], 1
-        while (
-            run < min(count, len(self._used)) and self._used[run] == index + run
-        ):
-            run += 1
-        try:
-            self._spool.zero(index, run)
-        except OSError:
-            return 0
-        for _ in range(run):
-            self._link(self._used.popleft())
-        return run
+    def _link_fresh(self, count: int) -> None:
+        """Link up to *count* slots that have no disk space yet, neighbours at once."""
+        while count > 0 and self._empty:
+            index, run = self._empty[-1], 1
+            while (
+                run < min(count, len(self._empty))
+                and self._empty[-1 - run] == index + run
+            ):
+                run += 1
+            try:
+                self._spool.reserve(index, run)
+            except OSError:
+                if run == 1:  # disk full: the bound is where the disk ends
+                    return
+                count = 1  # but it may have room for one
+                continue
+            for _ in range(run):
+                self._link(self._empty.pop(), zero=False)
+            count -= run
 
-    def _link_fresh(self) -> int:
-        if not self._empty:
-            return 0
-        try:
-            self._spool.reserve(self._empty[-1])
-        except OSError:  # disk full: the bound is where the disk ends
-            return 0
-        self._link(self._empty.pop())
-        return 1
-
-    def _link(self, index: int) -> None:
-        segment = _take(self._spool, index, self.tail.sequence + 1)
+    def _link(self, index: int, *, zero: bool) -> None:
+        sequence = self.tail.sequence + 1
+        segment = self._spool.map(index, sequence)
+        if zero:
+            # Through the mapping, which keeps the GIL: a quarter of a millisecond, in
+            # which its pages are warmed, too.  A write to the file would give the GIL
+            # up, and with eight busy threads take tens of milliseconds to get it back.
+            segment[:] = _zeros(len(segment))
+            self._warmed = max(self._warmed, sequence)
+        # In the head before any line is in the segment, or recovery would not look
+        # there; and after it is zero, or recovery would find old lines.
+        self._spool.notes.set_slot(index, sequence)
         self._adopt(segment)
         self.tail.next = segment
         self.tail = segment
@@ -182,12 +192,14 @@ class Supply:
         """Return the disk space of the free segments.  When nothing is going on."""
         self._wanted = AHEAD
         self._kept.clear()
-        while self._used:
-            index = self._used.pop()
+        for _ in range(len(self._used)):
+            index = self._used.popleft()
             segment = self._spool.map(index, 0)
             segment.seal()
-            self._spool.give_back(segment)
-            self._empty.append(index)
+            if self._spool.give_back(segment):
+                self._empty.append(index)
+            else:
+                self._used.append(index)
 
     def switch(self, spool: SpoolFile, active: Segment) -> None:
         """Go on in *spool*, which is new: the chain from *active* on is in memory."""

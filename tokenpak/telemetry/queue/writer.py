@@ -8,8 +8,8 @@ sleeps without waking while there is nothing to do.
 Waking it must be safe inside a signal handler, so it waits on a ``SimpleQueue``, whose
 ``put`` may interrupt itself (``threading.Event.set`` takes a lock that its own
 interrupted call may hold); and the thread is started without ``threading.Thread``,
-whose ``start`` holds a global lock and waits.  A flag keeps producers from ringing when
-nobody sleeps.
+whose ``start`` holds a global lock and waits.  A flag keeps producers from waking it
+when it does not sleep.
 
 Nothing here waits for the lock of a day file: an attempt that fails is made again a
 little later, so a stuck lock holder keeps nobody from anything but the file (Q6).
@@ -33,6 +33,16 @@ LOCK_RETRY: Final = (0.0005, 0.004)
 """Seconds between attempts at a lock, drawn anew each time."""
 DISK_RETRY: Final = (0.05, 0.25)
 """Seconds between attempts after an error of the disk."""
+PRESSED_AT: Final = 3
+"""Segments by which the writer is behind when producers begin to let it have the GIL.
+
+Eight threads in a tight loop fill a segment in some 10 ms, but a thread that waits for
+the GIL among them gets it after 40 ms at best, and seconds were seen on a machine with
+other work.  The queue would fill up, and records be dropped, for no other reason.  So
+producers then sleep a moment with each call, until the writer has caught up.  Not while
+it waits for a lock or a disk: that would help nobody."""
+YIELD: Final = 50e-6
+"""Seconds for which a producer lets go of the GIL then."""
 START_RETRY: Final = 1.0
 """Seconds between attempts to start the thread, where the system has none left."""
 
@@ -79,8 +89,8 @@ class Writer:
 
     def __init__(self, linger: float) -> None:
         self._linger = linger
-        self.asleep = True
-        """Whether a producer must wake it.  Set by both sides; see _sleep()."""
+        self.rings = True
+        """Asleep or pressed: one look for the producers' hot path."""
         self._drains: Sequence[Drain] = ()
         self._chores: Chores | None = None
         self.reset()
@@ -98,20 +108,36 @@ class Writer:
         self._start_failed = -START_RETRY
         self._flushes: list[_Flush] = []
         self._stop: _Stop | None = None
-        self.asleep = True
+        self._asleep = True  # set by the writer, unset by both
+        self._pressed = False  # set by producers, unset by the writer
+        self._blocked = False  # by a lock or the disk; writer thread only
+        self.rings = True
 
     # -- any thread -------------------------------------------------------------
 
-    def wake(self) -> None:
-        """End the writer's sleep, or start it.  Safe in a signal handler."""
+    def answer(self) -> None:
+        """Wake the writer, or let it have the GIL.  Safe in a signal handler."""
+        if self._asleep:
+            self._wake()
+        elif self._pressed:
+            # Not sleep(0), which gives the GIL up and takes it back before the writer
+            # has noticed.
+            time.sleep(YIELD)
+
+    def _wake(self) -> None:
         if self._permit and not self._start():
             return
-        self.asleep = False
+        # The token last: the writer looks at everything anew when it gets one.
+        self._asleep = False
+        self.rings = self._pressed
         self._tokens.put(None)
 
-    def hurry(self) -> None:
-        """End its lingering."""
+    def hurry(self, behind: int) -> None:
+        """End the writer's lingering; press if it is far *behind* (segments)."""
         self._tokens.put(None)
+        if behind >= PRESSED_AT and not self._blocked:
+            self._pressed = True
+            self.rings = True
 
     def _start(self) -> bool:
         now = time.monotonic()
@@ -150,7 +176,7 @@ class Writer:
     def _ask(self, token: _Flush | _Stop, timeout: float | None) -> bool:
         self._tokens.put(token)
         self._start_failed = -START_RETRY
-        self.wake()
+        self._wake()
         if self._permit:
             return self._work_here(token, timeout)
         try:
@@ -190,13 +216,13 @@ class Writer:
         if idle:
             # First the flag, then the look: a producer puts first, then looks at the
             # flag.  One of the two sees the other.
-            self.asleep = True
+            self._asleep = True
+            self.rings = True
             if not all(drain.empty() for drain in self._drains):
                 wait = self._linger
-                self.asleep = False
         self._take_tokens(wait)
-        if idle and self.asleep:
-            self.asleep = False
+        self._asleep = False
+        self.rings = self._pressed
 
     def _take_tokens(self, wait: float) -> None:
         try:
@@ -229,6 +255,7 @@ class Writer:
         assert self._chores is not None
         self._chores.before_drain()
         worked = False
+        self._blocked = False
         held: Contended | OSError | None = None
         for drain in self._drains:
             try:
@@ -236,7 +263,10 @@ class Writer:
             except (Contended, OSError) as error:  # the other stream goes on
                 held = held or error
         self._answer_flushes()
+        self._pressed = False
+        self.rings = self._asleep
         if held is not None:
+            self._blocked = True
             raise held
         due = self._chores.after_drain(worked=worked)
         if self._stop is not None and self._stopped():

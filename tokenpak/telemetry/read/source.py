@@ -10,8 +10,9 @@ compressed beside itself, unlinked.  So that at each moment each record is read 
 2. then the directory is looked at again; if the day's files are not those that are
    open, they are closed and the day starts anew.
 
-Listing a directory is no snapshot, and a file that is renamed meanwhile can be missed;
-but a step is taken once, so it cannot be missed in both listings.
+Listing a directory is no snapshot: a file that takes its last two steps meanwhile can
+be missed, under both names.  But it takes them once, so that of two listings in a row
+one has it.
 
 While the directories' own times show that nothing has changed, listing again can be
 spared: otherwise 10,000 days would list 10,000 names each.
@@ -85,12 +86,13 @@ class LogDirectory:
         self._stream = stream
         self._covers = covers
         self._list()
-        # Twice: see the module's docstring.
+        days = set(self._files)
         self._list()
+        self._days = sorted(days.union(self._files))
 
     def days(self) -> list[date]:
         """Return the days of which there were files, in order."""
-        return sorted(self._files)
+        return self._days
 
     @contextmanager
     def open_day(self, day: date) -> Iterator[OpenDay]:

@@ -16,6 +16,8 @@ from typing import Final
 
 LINE_START: Final = b'{"timestamp":"'
 _DAY: Final = slice(len(LINE_START), len(LINE_START) + 10)
+LINE_HEAD: Final = len(LINE_START) + 10
+"""How many bytes of a line tell its day."""
 _CHUNK: Final = 128 * 1024
 """Copied and counted at a time: fits a core's cache."""
 
@@ -58,12 +60,12 @@ def _split_chunk(chunk: bytes, at: int) -> list[Run]:
     day = chunk[_DAY]
     lines = chunk.count(b"\n")
     same = chunk.count(b"\n" + LINE_START + day) + chunk.startswith(LINE_START)
-    text = _day_of(chunk)
+    text = day_of(chunk)
     if same == lines and text:
         return [Run(text, at, at + len(chunk), lines)]
     runs: list[Run] = []
     for line in _lines(chunk):
-        _extend(runs, Run(_day_of(line), at, at + len(line), 1))
+        _extend(runs, Run(day_of(line), at, at + len(line), 1))
         at += len(line)
     return runs
 
@@ -75,7 +77,8 @@ def _lines(chunk: bytes) -> list[bytes]:
     return lines + ([parts[-1]] if parts[-1] else [])
 
 
-def _day_of(line: bytes) -> str:
+def day_of(line: bytes) -> str:
+    """Return the day of *line* (or of its first LINE_HEAD bytes); empty: no line."""
     if not line.startswith(LINE_START) or b"\0" in line:
         return ""
     try:
@@ -92,4 +95,4 @@ def _extend(runs: list[Run], run: Run) -> None:
         runs.append(run)
 
 
-__all__ = ["LINE_START", "Run", "split_days"]
+__all__ = ["LINE_HEAD", "LINE_START", "Run", "day_of", "split_days"]

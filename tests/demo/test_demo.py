@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from tokenpak.demo import crew
+from tokenpak.demo.acks import FAILURES, AckTable
 from tokenpak.demo.audit import Audit
 from tokenpak.demo.crew import DemoError
 from tokenpak.demo.failures import FAILING_MODELS
@@ -202,26 +203,47 @@ def test_an_argument_out_of_range_is_refused_before_anything_starts(
     assert not log_dir.exists()
 
 
+@pytest.mark.parametrize("logs_first", [False, True])
 def test_a_worker_that_fails_ends_the_demo_with_its_last_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, logs_first: bool
 ) -> None:
     """All workers are reaped, and the message says what the failed one said."""
-
     started: list[subprocess.Popen[bytes]] = []
 
     def start_failing(
-        _job: Job, _base_url: str, _acks_path: str, output: IO[bytes]
+        job: Job, _base_url: str, acks_path: str, output: IO[bytes]
     ) -> subprocess.Popen[bytes]:
+        if logs_first:
+            with AckTable(acks_path, job.workers) as table, table.row(job.index) as row:
+                row[FAILURES] = 1
         program = "import sys; sys.exit('no room for a spool')"
         started.append(subprocess.Popen([sys.executable, "-c", program], stderr=output))
         return started[-1]
 
     monkeypatch.setattr(crew, "start_worker", start_failing)
     with pytest.raises(DemoError, match="no room for a spool") as caught:
-        run_demo(str(tmp_path / "logs"), workers=2, kill=1, seconds=0.1)
+        run_demo(str(tmp_path / "logs"), workers=2, kill=0, seconds=0.1)
 
     assert str(tmp_path / "logs") in str(caught.value)
     assert [process.returncode is None for process in started] == [False, False]
+
+
+def test_a_worker_that_ends_before_its_kill_ends_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill that hit nobody would prove nothing."""
+
+    def start_short(
+        job: Job, base_url: str, acks_path: str, output: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
+        job = dataclasses.replace(job, seconds=1e-9)
+        process = start_worker(job, base_url, acks_path, output)
+        process.wait()
+        return process
+
+    monkeypatch.setattr(crew, "start_worker", start_short)
+    with pytest.raises(DemoError, match="ended before it was killed"):
+        run_demo(str(tmp_path / "logs"), workers=1, kill=1, seconds=0.1)
 
 
 def test_the_table_shows_the_account_and_what_to_try_next() -> None:

@@ -50,6 +50,7 @@ class Crew:
     def __init__(self, table: AckTable) -> None:
         self._table = table
         self._members: list[_Member] = []
+        self._killed: set[int] = set()
 
     def start(self, job: Job, base_url: str, acks_path: str) -> None:
         """Start one worker, and return at once; the arguments are start_worker()'s."""
@@ -88,11 +89,12 @@ class Crew:
                 raise _failure(member, "ended before it was killed")
             member.process.kill()
             member.process.wait()
+            self._killed.add(index)
 
     def wait_for_the_rest(self) -> None:
         """Return when the workers that were not killed have come to their end."""
         for member in self._members:
-            if member.process.returncode is not None:
+            if member.job.index in self._killed:
                 continue
             try:
                 status = member.process.wait(member.job.seconds + _END_TIMEOUT)

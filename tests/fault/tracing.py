@@ -1,0 +1,76 @@
+"""
+Kill a worker at its Nth system call of one kind, with strace.
+
+strace attaches after the worker has started and imported everything, so the calls that
+are counted are those of the logger.  The signal is delivered as the call is entered: all
+before it has happened, and it has not.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+STRACE = shutil.which("strace")
+
+
+def start_waiting(log_dir: Path, ledger: Path, name: str, *extra: str) -> subprocess.Popen[str]:
+    """Start a worker that waits for a line before its first record."""
+    worker = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.fault.worker",
+            str(log_dir),
+            str(ledger),
+            name,
+            *extra,
+            "--wait",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "ready\n"
+    return worker
+
+
+def run_traced(worker: subprocess.Popen[str], injection: str) -> int:
+    """
+    Let *worker* go on under strace with *injection*; return its exit status.
+
+    The status is ``-SIGKILL`` if the injection killed it.
+    """
+    assert STRACE is not None
+    tracer = subprocess.Popen(
+        [STRACE, "-f", "-qq", "-o", "/dev/null", "-p", str(worker.pid)]
+        + ["-e", "trace=none", "-e", f"inject={injection}"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until_traced(worker.pid)
+        worker.communicate("go\n", timeout=60)
+    finally:
+        worker.kill()
+        worker.wait()
+        tracer.wait(timeout=30)
+        assert tracer.stderr is not None
+        tracer.stderr.close()
+    return worker.returncode
+
+
+def wait_until_traced(pid: int) -> None:
+    """Return when all threads of *pid* are traced."""
+    for _ in range(100_000):
+        if all(
+            "TracerPid:\t0\n" not in (task / "status").read_text()
+            for task in Path(f"/proc/{pid}/task").iterdir()
+        ):
+            return
+        signal.sigtimedwait([], 0.002)
+    raise AssertionError("strace did not attach")

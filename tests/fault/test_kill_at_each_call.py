@@ -63,6 +63,7 @@ def test_q1_killed_at_each_system_call_of_a_batch(call: str, tmp_path: Path) -> 
         assert status == -signal.SIGKILL
     else:
         pytest.fail(f"{call} never ran out")
+    assert number > 1, "the call is not made at all"
 
 
 
@@ -101,6 +102,7 @@ def test_q1_recovery_killed_at_each_system_call(call: str, tmp_path: Path) -> No
         assert status == -signal.SIGKILL
     else:
         pytest.fail(f"{call} never ran out")
+    assert number > 1, "the call is not made at all"
 
 
 RECOVERY = """

@@ -48,7 +48,7 @@ def run_traced(worker: subprocess.Popen[str], injection: str) -> int:
     assert STRACE is not None
     tracer = subprocess.Popen(
         [STRACE, "-f", "-qq", "-o", "/dev/null", "-p", str(worker.pid)]
-        + ["-e", "trace=none", "-e", f"inject={injection}"],
+        + ["-e", f"trace={injection.split(':')[0]}", "-e", f"inject={injection}"],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -1,0 +1,52 @@
+"""What all tests share: no logger, thread, descriptor or child survives a test."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenpak.telemetry.error_logger import ErrorLogger
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HOME is an empty directory, and no setting comes from the outside."""
+    for name in list(os.environ):
+        if name.startswith("TOKENPAK_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture
+def log_dir(tmp_path: Path) -> Path:
+    """A log directory that does not exist yet."""
+    return tmp_path / "logs"
+
+
+@pytest.fixture
+def make_logger(log_dir: Path) -> Iterator[Callable[..., ErrorLogger]]:
+    """Make loggers for *log_dir* that are closed after the test."""
+    made: list[ErrorLogger] = []
+
+    def make(directory: Path | None = None, **settings: Any) -> ErrorLogger:
+        logger = ErrorLogger(directory or log_dir, **settings)
+        made.append(logger)
+        return logger
+
+    yield make
+    for logger in made:
+        logger.close(timeout=10)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_survives() -> Iterator[None]:
+    """Fail a test that leaves a thread of its own behind."""
+    before = set(threading.enumerate())
+    yield
+    left = [t for t in set(threading.enumerate()) - before if not t.daemon]
+    assert left == []

@@ -107,7 +107,7 @@ SCENARIO = Scenario(
     name="caller_paced",
     title="A failure, at 1,000 a second: the tail of what its caller pays",
     how=HOW,
-    rounds=3,
+    rounds=5,
     measurements={"tokenpak": measure},
     judge=judge,
 )

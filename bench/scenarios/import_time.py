@@ -103,7 +103,7 @@ SCENARIO = Scenario(
     name="import_time",
     title="What the import costs",
     how=HOW,
-    rounds=3,
+    rounds=5,
     measurements={"imports": measure},
     judge=judge,
 )

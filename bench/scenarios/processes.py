@@ -130,7 +130,7 @@ SCENARIO = Scenario(
     name="processes",
     title="Four processes, one file",
     how=HOW,
-    rounds=5,
+    rounds=7,
     measurements={
         "one": functools.partial(measure, 1),
         "four": functools.partial(measure, 4),

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,8 @@ def test_q5_every_start_method_of_multiprocessing_keeps_all_records(
     """
     monkeypatch.setenv("TOKENPAK_LOG_DIR", str(log_dir))
     context = multiprocessing.get_context(method)
-    processes = [context.Process(target=log_some, args=(n,)) for n in range(4)]
+    start: Any = context  # typeshed gives the base class no Process
+    processes = [start.Process(target=log_some, args=(n,)) for n in range(4)]
     for process in processes:
         process.start()
     for process in processes:

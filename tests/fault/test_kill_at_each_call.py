@@ -66,9 +66,9 @@ def test_q1_killed_at_each_system_call_of_a_batch(call: str, tmp_path: Path) -> 
     assert number > 1, "the call is not made at all"
 
 
-
 @pytest.mark.parametrize(
-    "call", ["openat", "mmap", "flock", "newfstatat", "pread64", "writev", "unlink", "close"]
+    "call",
+    ["openat", "mmap", "flock", "newfstatat", "pread64", "writev", "unlink", "close"],
 )
 def test_q1_recovery_killed_at_each_system_call(call: str, tmp_path: Path) -> None:
     """

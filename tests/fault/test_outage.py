@@ -138,7 +138,9 @@ def test_x2_a_directory_that_cannot_be_made_is_warned_of_once_and_caught_up(
     assert during.dropped == {}
     assert during.write_errors >= 1
     assert len(records_of(log_dir)) == 200
-    told = [r.getMessage() for r in caplog.records if "Failed to write" in r.getMessage()]
+    told = [
+        r.getMessage() for r in caplog.records if "Failed to write" in r.getMessage()
+    ]
     assert len(told) == 1, warnings
     assert str(log_dir) in told[0]
 

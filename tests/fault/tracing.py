@@ -17,7 +17,9 @@ from pathlib import Path
 STRACE = shutil.which("strace")
 
 
-def start_waiting(log_dir: Path, ledger: Path, name: str, *extra: str) -> subprocess.Popen[str]:
+def start_waiting(
+    log_dir: Path, ledger: Path, name: str, *extra: str
+) -> subprocess.Popen[str]:
     """Start a worker that waits for a line before its first record."""
     worker = subprocess.Popen(
         [
@@ -46,9 +48,12 @@ def run_traced(worker: subprocess.Popen[str], injection: str) -> int:
     The status is ``-SIGKILL`` if the injection killed it.
     """
     assert STRACE is not None
+    call = injection.split(":", 1)[0]
     tracer = subprocess.Popen(
-        [STRACE, "-f", "-qq", "-o", "/dev/null", "-p", str(worker.pid)]
-        + ["-e", f"trace={injection.split(':')[0]}", "-e", f"inject={injection}"],
+        [
+            *(STRACE, "-f", "-qq", "-o", "/dev/null", "-p", str(worker.pid)),
+            *("-e", f"trace={call}", "-e", f"inject={injection}"),
+        ],
         stderr=subprocess.PIPE,
         text=True,
     )

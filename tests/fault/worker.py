@@ -26,7 +26,12 @@ def fail(depth: int) -> None:
 
 
 def run(
-    logger: ErrorLogger, ledger: Ledger, name: str, thread: int, calls: int, pause: float
+    logger: ErrorLogger,
+    ledger: Ledger,
+    name: str,
+    thread: int,
+    calls: int,
+    pause: float,
 ) -> None:
     context = {"model": "gpt-4", "provider": "openai", "padding": "x" * (thread * 400)}
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from log_making import make_record
+from tests.read.log_making import make_record
 
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import Query, parse_when

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from log_making import make_record
+from tests.read.log_making import make_record
 
 from tokenpak.telemetry.read.records import NotARecordError, decode_line, is_blank
 

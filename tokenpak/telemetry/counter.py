@@ -27,7 +27,7 @@ class Counter:
 
     def __init__(self) -> None:
         self._count = itertools.count()
-        self._lock: threading.RLock | None = None  # type: ignore[valid-type]
+        self._lock: threading.RLock | None = None
         self.add: Callable[[], int] = self._count.__next__
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             self._lock = threading.RLock()

@@ -219,7 +219,8 @@ class ErrorLogger:
             self._pipeline.chains[EVENTS].drops.add(NOT_ENCODED)
 
     def get_metrics(self) -> dict[str, int]:
-        """Return how many errors of each type this process has logged, since it began.
+        """
+        Return how many errors of each type this process has logged, since it began.
 
         >>> ErrorLogger().get_metrics()
         {}
@@ -258,10 +259,10 @@ class ErrorLogger:
 
     def close(self, timeout: float | None = None) -> bool:
         """
-        Flush, and let go of thread and files.  Idempotent; logging afterwards is
-        counted as dropped, and still never raises.
+        Flush, and let go of thread and files.  Idempotent.
 
-        Not needed at the end of a process.
+        Logging afterwards is counted as dropped, and still never raises.  Not needed at
+        the end of a process.
 
         Args:
             timeout: seconds; None waits as long as it takes.

@@ -7,20 +7,26 @@ C2  The line is a snapshot: nothing that the caller holds is referred to afterwa
 C3  ``stack_trace`` is what ``traceback.format_exception`` prints.
 
 Every call makes exactly one valid line, by a ladder: (1) orjson on the values as they
-are, put between texts that are ready made; (2) a sanitised copy, shortened if need be;
-(3) a stub that says why.  The first step is the hot path.
+are (see native), put between texts that are ready made; (2) a sanitised copy, shortened
+if need be; (3) a stub that says why.  The first step is the hot path: what never changes
+in a line is joined to what seldom does beforehand.
+
+What *error* and *context* raise when they are looked at is caught, whatever it is.  An
+exception that a signal handler raises meanwhile (KeyboardInterrupt, SystemExit) passes.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn, cast
 
 import orjson
 
+from tokenpak.telemetry.capture.native import LEAVES, check_native
 from tokenpak.telemetry.capture.sanitise import (
     Plain,
+    class_name,
     clean_text,
     safe_str,
     sanitise_context,
@@ -35,7 +41,10 @@ from tokenpak.telemetry.counter import Counter
 
 _MICROSECONDS: Final = 1_000_000
 _DAY: Final = 86_400 * _MICROSECONDS
-_THREE_DIGITS: Final = tuple(b"%03d" % number for number in range(1000))
+_MILLIS: Final = tuple(b"%03d" % number for number in range(1000))
+_MICROS: Final = tuple(b'%03dZ","request_id":' % number for number in range(1000))
+_MAX_EVENTS: Final = 1_000
+"""How many names of events are kept ready.  Beyond that the cache is emptied."""
 
 
 class Encoder:
@@ -54,11 +63,12 @@ class Encoder:
         self._limit = max_line_bytes
         self._clock = clock
         self._stacks = StackCache()
-        # The second that was formatted last: (its start in microseconds, its text).
-        # Replaced as a whole, so that no thread sees one half of it.
-        self._second = (0, b"1970-01-01T00:00:00.")
+        # The second that was formatted last: (its start in microseconds, how a line
+        # begins).  Replaced as a whole, so that no thread sees one half of it.
+        self._second = (0, b'{"timestamp":"1970-01-01T00:00:00.')
         self._day: dict[str, int] = {}
         self._day_changes = Counter()
+        self._events: dict[str, bytes] = {}
 
     def error(self, request_id: object, error: object, context: object) -> bytes:
         """Return the line for *error*: an exception, or whatever else was passed."""
@@ -70,39 +80,41 @@ class Encoder:
         milli, micro = divmod(past, 1000)
         try:
             kind = self._stacks.kind(type(error))
-            text = str(error)
-            if len(text) > self._limit:
+            try:
+                text = str(error)
+            except BaseException:  # user code
+                _refuse()
+            if type(text) is not str or len(text) > self._limit:
                 _refuse()  # before 50 MB are encoded, only to be thrown away
+            if type(context) is dict:
+                for value in context.values():
+                    if type(value) not in LEAVES:
+                        check_native(value, self._limit)
+            elif context is not None:
+                _refuse()
             message = orjson.dumps(text)[1:-1]
             line = b"".join(
                 (
-                    b'{"timestamp":"',
                     second,
-                    _THREE_DIGITS[milli],
-                    _THREE_DIGITS[micro],
-                    b'Z","request_id":',
+                    _MILLIS[milli],
+                    _MICROS[micro],
                     orjson.dumps(request_id) if type(request_id) is str else _refuse(),
-                    b',"error_type":',
-                    kind.error_type_json,
-                    b',"message":"',
+                    kind.fields_json,
                     message,
                     b'","stack_trace":"',
-                    self._stacks.render(error, kind, message),  # type: ignore[arg-type]
+                    *self._stacks.parts(error, kind, message),  # type: ignore[arg-type]
                     b'","context":',
-                    b"{}"
-                    if context is None
-                    else orjson.dumps(context)
-                    if type(context) is dict
-                    else _refuse(),
+                    orjson.dumps(context) if context is not None else b"{}",
                     b"}\n",
                 )
             )
             if len(line) <= self._limit:
                 return line
-        except BaseException:  # noqa: S110  str(error) is user code; see the ladder
+        except Exception:  # noqa: S110  see the ladder
             pass
-        stamp = b"%b%03d%03dZ" % (second, milli, micro)
-        return self._error_the_slow_way(stamp.decode(), request_id, error, context)
+        return self._error_the_slow_way(
+            _stamp(second, past), request_id, error, context
+        )
 
     def event(self, event: object, request_id: object, context: object) -> bytes:
         """Return the line for *event*."""
@@ -112,26 +124,26 @@ class Encoder:
             past, second = self._next_second(past + start)
         milli, micro = divmod(past, 1000)
         try:
+            if type(context) is dict:
+                for value in context.values():
+                    if type(value) not in LEAVES:
+                        check_native(value, self._limit)
+            elif context is not None:
+                _refuse()
             line = b"".join(
                 (
-                    b'{"timestamp":"',
                     second,
-                    _THREE_DIGITS[milli],
-                    _THREE_DIGITS[micro],
-                    b'Z","request_id":',
+                    _MILLIS[milli],
+                    _MICROS[micro],
                     b"null"
                     if request_id is None
                     else orjson.dumps(request_id)
                     if type(request_id) is str
                     else _refuse(),
-                    b',"event":',
-                    orjson.dumps(event) if type(event) is str else _refuse(),
-                    b',"context":',
-                    b"{}"
-                    if context is None
-                    else orjson.dumps(context)
-                    if type(context) is dict
+                    self._events.get(event) or self._learn_event(event)
+                    if type(event) is str
                     else _refuse(),
+                    orjson.dumps(context) if context is not None else b"{}",
                     b"}\n",
                 )
             )
@@ -139,15 +151,23 @@ class Encoder:
                 return line
         except Exception:  # noqa: S110  see the ladder
             pass
-        stamp = b"%b%03d%03dZ" % (second, milli, micro)
         return self._finish(
             {
-                "timestamp": stamp.decode(),
+                "timestamp": _stamp(second, past),
                 "request_id": self._text(request_id),
                 "event": safe_str(event, self._limit),
             },
             context,
         )
+
+    def _learn_event(self, event: str) -> bytes:
+        fields = b',"event":%b,"context":' % orjson.dumps(event)
+        # Names are few and short.  What is not (an id was put into it) is not kept.
+        if len(event) <= 100:
+            if len(self._events) >= _MAX_EVENTS:
+                self._events.clear()
+            self._events[event] = fields
+        return fields
 
     @property
     def day_changes(self) -> int:
@@ -162,7 +182,7 @@ class Encoder:
             self._day_changes.add()
             self._day["current"] = day
         parts = time.gmtime(start // _MICROSECONDS)[:6]
-        second = b"%04d-%02d-%02dT%02d:%02d:%02d." % parts
+        second = b'{"timestamp":"%04d-%02d-%02dT%02d:%02d:%02d.' % parts
         self._second = (start, second)
         return now - start, second
 
@@ -172,12 +192,15 @@ class Encoder:
     def _error_the_slow_way(
         self, stamp: str, request_id: object, error: object, context: object
     ) -> bytes:
-        if isinstance(error, BaseException):
-            name, message, stack = self._describe(error)
-        elif isinstance(error, type) and issubclass(error, BaseException):
-            name, message, stack = error.__name__, "", ""
+        # By the real class: an object may claim another one, or fail to claim any.
+        if issubclass(type(error), BaseException):
+            name, message, stack = self._describe(cast("BaseException", error))
+        elif issubclass(type(error), type) and issubclass(
+            cast("type", error), BaseException
+        ):
+            name, message, stack = class_name(cast("type", error)), "", ""
         else:
-            name = type(error).__name__
+            name = class_name(type(error))
             message, stack = safe_str(error, self._limit), ""
         return self._finish(
             {
@@ -200,20 +223,22 @@ class Encoder:
         try:
             kind = self._stacks.kind(type(error))
             name = kind.name
-            rendered = self._stacks.render(error, kind, json_text(message))
-            stack = str(orjson.loads(b'"%b"' % rendered))
+            parts = self._stacks.parts(error, kind, json_text(message))
+            stack = str(orjson.loads(b'"%b"' % b"".join(parts)))
             if text != message and len(text) <= self._limit:
                 stack = format_exactly(error)  # the surrogates' escapes are there too
         except BaseException:  # not cacheable; or __notes__ or __cause__ is user code
-            name = type.__dict__["__name__"].__get__(type(error))
+            name = class_name(type(error))
             stack = format_exactly(error)
         stack = stack.encode(errors="backslashreplace").decode()
         return name, message, stack
 
     def _finish(self, fields: dict[str, Plain], context: object) -> bytes:
-        # The snapshot is orjson's own, where it can take one: it knows more types.
         try:
-            encoded = orjson.dumps(context) if type(context) is dict else _refuse()
+            if type(context) is not dict:
+                _refuse()
+            check_native(context, self._limit)
+            encoded = orjson.dumps(context)
             if len(encoded) > 4 * self._limit:
                 _refuse()  # the copy is bounded
             snapshot = orjson.loads(encoded)
@@ -228,7 +253,11 @@ class Encoder:
             return shorten({**fields, "context": stub}, self._limit)
 
 
-def _refuse() -> bytes:
+def _stamp(second: bytes, past: int) -> str:
+    return f"{second.decode()[-20:]}{past:06}Z"
+
+
+def _refuse() -> NoReturn:
     raise TypeError  # not the type that step 1 of the ladder is for
 
 

@@ -24,11 +24,14 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import CodeType, TracebackType
 from typing import Final
 
 import orjson
+
+from tokenpak.telemetry.capture.sanitise import class_name
 
 MAX_STACKS: Final = 2_048
 MAX_FRAMES: Final = 50_000
@@ -70,14 +73,15 @@ class ExceptionKind:
     name: str
     title: str
     """How the last line begins: qualified, but for builtins and ``__main__``."""
-    error_type_json: bytes
+    fields_json: bytes
+    """What is in a line between the request id and the message."""
     plain: bool
     """Whether the frames and the message are all that traceback looks at."""
 
 
 def kind_of(cls: type) -> ExceptionKind:
     """Return the ExceptionKind of *cls*, which may be any class at all."""
-    name = cls.__name__
+    name = class_name(cls)
     module = cls.__module__
     plain = (
         issubclass(cls, BaseException)
@@ -94,8 +98,10 @@ def kind_of(cls: type) -> ExceptionKind:
         encoded = orjson.dumps(name)
         json_text(title)
     except orjson.JSONEncodeError:  # a lone surrogate in a class name
-        return ExceptionKind(ascii(name), title, orjson.dumps(ascii(name)), plain=False)
-    return ExceptionKind(name, title, encoded, plain)
+        name, plain = ascii(name)[1:-1], False
+        encoded = orjson.dumps(name)
+    fields = b',"error_type":%b,"message":"' % encoded
+    return ExceptionKind(name, title, fields, plain)
 
 
 def format_exactly(error: BaseException) -> str:
@@ -104,8 +110,8 @@ def format_exactly(error: BaseException) -> str:
         return "".join(traceback.format_exception(error))
     except BaseException as reason:  # __str__, __notes__, __cause__ are user code
         return (
-            f"<the traceback of this {type(error).__name__} could not be formatted: "
-            f"traceback raised {type(reason).__name__}>\n"
+            f"<the traceback of this {class_name(type(error))} could not be "
+            f"formatted: traceback raised {class_name(type(reason))}>\n"
         )
 
 
@@ -133,14 +139,18 @@ class StackCache:
         if kind is None:
             if len(self._kinds) >= MAX_STACKS:  # classes made at run time
                 self._kinds.clear()
-            kind = self._kinds[cls] = kind_of(cls)
+            kind = kind_of(cls)
+            # A metaclass may call two classes equal, and then one would be found in
+            # place of the other.
+            if type(cls).__eq__ is type.__eq__:
+                self._kinds[cls] = kind
         return kind
 
-    def render(
+    def parts(
         self, error: BaseException, kind: ExceptionKind, message: bytes
-    ) -> bytes:
+    ) -> Sequence[bytes]:
         """
-        Return the stack trace of *error* as the inside of a JSON string.
+        Return the stack trace of *error*, in pieces, as the inside of a JSON string.
 
         Args:
             error: the exception.
@@ -160,7 +170,7 @@ class StackCache:
         if error.__cause__ is not None or (
             error.__context__ is not None and not error.__suppress_context__
         ):
-            return self._render_chain(error)
+            return self._chain(error)
         # The walk is written out here: a call a frame would double its cost.
         key: list[object] = [kind]
         add = key.append
@@ -172,10 +182,10 @@ class StackCache:
         if entry is None:
             entry = self._learn(error, kind, tuple(key))
         if message:
-            return entry.head + b": " + message + b"\\n"
-        return entry.head + b"\\n"
+            return entry.head, b": ", message, b"\\n"
+        return entry.head, b"\\n"
 
-    def _render_chain(self, error: BaseException) -> bytes:
+    def _chain(self, error: BaseException) -> Sequence[bytes]:
         # As TracebackException(compact=True) follows it: the cause, else the context.
         parts: list[bytes] = []
         seen: set[int] = set()
@@ -187,7 +197,13 @@ class StackCache:
             kind = self.kind(type(link))
             if not kind.plain or getattr(link, "__notes__", None) is not None:
                 raise NotCacheableError
-            message = json_text(str(link))
+            try:
+                text = str(link)
+            except BaseException as reason:  # user code
+                raise NotCacheableError from reason
+            if type(text) is not str:  # its own __str__ or __format__ may differ
+                raise NotCacheableError
+            message = json_text(text)
             key = (kind, *_addresses(link.__traceback__))
             entry = self._entries.get(key) or self._learn(link, kind, key)
             parts.append(entry.head + (b": " if message else b"") + message + b"\\n")
@@ -200,7 +216,7 @@ class StackCache:
             else:
                 link = None
         parts.reverse()
-        return b"".join(parts)
+        return parts
 
     def _learn(
         self, error: BaseException, kind: ExceptionKind, key: tuple[object, ...]

@@ -39,9 +39,10 @@ from tokenpak.telemetry.store.spool import Segment
 
 
 class Target(Protocol):
-    """What a line can be written to.  ValueError: not there, see Chain._follow()."""
+    """What a line can be written to."""
 
-    def write(self, line: bytes, /) -> object: ...
+    def write(self, line: bytes, /) -> object:
+        """Take *line*; ValueError: not here, see Chain._follow()."""
 
 
 class Bell(Protocol):
@@ -162,8 +163,8 @@ class Chain:
         if segment.generation != self._generation:
             # A segment of the parent's, in a child that was forked while this thread
             # was about to write to it.
-            self._targets[0] = entry = self._entry
-            self.put(line) if entry is not segment else self.drops.add(QUEUE_FULL)
+            self._targets[0] = self._entry
+            self.put(line)
             return
         if self.closed:
             self.drops.add(CLOSED)

@@ -8,9 +8,10 @@ its stamp and its put; if no record was stamped with another day since, then all
 that were put since are of one day.
 
 Quiet is when as many calls have finished as had begun.  Both only grow, so reading
-*finished* first and *begun* second, and finding them equal, shows that nothing was under
-way at the first reading.  A call that ended by an asynchronous exception never finishes:
-then lines are looked at from the next midnight on, which costs time, and nothing else.
+*finished* first and *begun* second, and finding them equal, shows that nothing was
+under way at the first reading.  A call that ended by an asynchronous exception never
+finishes: then lines are looked at from the next midnight on, which costs time, and
+nothing else.
 """
 
 from __future__ import annotations

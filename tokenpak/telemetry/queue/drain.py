@@ -135,7 +135,7 @@ class Drain:
         # Producers first: they don't wait for a disk or a lock.
         if not self.chain.closed:
             supply.provide(head)
-        worked = self._settle(head)
+        worked = self._settle()
         self._watch.before_look()
         for batch in self._batches(self._pending_segments(head)):
             self._under_way = batch
@@ -188,7 +188,7 @@ class Drain:
                 last.add(segment, run)
         return batches
 
-    def _settle(self, head: Segment) -> bool:
+    def _settle(self) -> bool:
         """Finish the append whose end was not seen: an error came in between."""
         batch, self._under_way = self._under_way, None
         if batch is None or not batch.day:

@@ -70,8 +70,7 @@ def unregister(participant: Participant) -> None:
 def _before() -> None:
     guards: list[tuple[Participant, object]] = []
     _under_way[threading.get_ident()] = guards
-    for participant in tuple(_participants):
-        guards.append((participant, participant.before_fork()))
+    guards.extend((p, p.before_fork()) for p in tuple(_participants))
 
 
 def _parent() -> None:

@@ -114,7 +114,12 @@ def orphan_candidates(log_dir: str, spool_dir: str | None) -> Iterator[str]:
 
 
 def recover_one(
-    files: OsFiles, day_files: DayFiles, encoder: Encoder, path: str, *, sync: bool = False
+    files: OsFiles,
+    day_files: DayFiles,
+    encoder: Encoder,
+    path: str,
+    *,
+    sync: bool = False,
 ) -> Recovered:
     """
     Recover the spool at *path*, if its owner is dead.
@@ -135,7 +140,9 @@ def recover_one(
         found = empty_orphan(spool.notes, spool.live_segments(), appender)
         for drops in spool.notes.drops():
             if drops.count > drops.told:
-                line = notice_line(encoder, spool.notes.stream, drops, spool.notes.owner)
+                line = notice_line(
+                    encoder, spool.notes.stream, drops, spool.notes.owner
+                )
                 # Not noted, so a death between the two tells it twice: it is no
                 # accepted record, and to tell it never would be worse.
                 with day_files.locked(spool.notes.stream, _day(line)) as log:
@@ -164,9 +171,7 @@ def empty_orphan(
     for segment, start, end in unconsumed(segments, notes.current()):
         for run in split_days(segment, start, end):
             if run.day:
-                piece = Piece(
-                    segment.sequence, memoryview(segment), run.start, run.end
-                )
+                piece = Piece(segment.sequence, memoryview(segment), run.start, run.end)
                 appender.append(run.day, [piece])
                 records += run.lines
             elif run.end < end:  # at the end it is a line that was never accepted

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from types import CodeType
+from types import CodeType, FrameType
 
 _writers: set[int] = set()
 
@@ -30,11 +30,11 @@ def may_wait(ident: int) -> bool:
     if ident in _writers:
         return False
     handlers = _signal_handlers()
-    frame = sys._getframe(1)  # noqa: SLF001  (the only way to look at callers)
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  (to look at callers)
     while frame is not None:
         if frame.f_code in handlers or frame.f_code.co_name == "__del__":
             return False
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return True
 
 

@@ -87,7 +87,9 @@ class Trouble:
 
 
 def _user() -> str:
-    return str(os.geteuid()) if hasattr(os, "geteuid") else os.environ.get("USERNAME", "?")
+    return (
+        str(os.geteuid()) if hasattr(os, "geteuid") else os.environ.get("USERNAME", "?")
+    )
 
 
 __all__ = ["INTERVAL", "LOGGER_NAME", "Trouble"]

@@ -284,7 +284,7 @@ class Writer:
         left = []
         for flush in self._flushes:
             if all(drain.caught_up(target) for drain, target in flush.targets):
-                flush.reply.put(True)  # noqa: FBT003
+                flush.reply.put(True)
             else:
                 left.append(flush)
         self._flushes = left

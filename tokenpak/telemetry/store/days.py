@@ -1,10 +1,11 @@
 """
 Split a range of lines where the day changes (S3).
 
-A record belongs to the file of its own timestamp's day, whoever appends it and whenever.
-First and last line are not enough to know: a thread that was stamped before midnight may
-put after others.  So the lines are counted twice, all of them and those of the first
-line's day, each count one pass in C; only where the counts differ is a line looked at.
+A record belongs to the file of its own timestamp's day, whoever appends it, whenever.
+First and last line are not enough to know: a thread that was stamped before midnight
+may put after others.  So the lines are counted twice, all of them and those of the
+first line's day, each count one pass in C; only where the counts differ is a line
+looked at.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""
+r"""
 What a spool says of an append under way, so that its death can be settled (Q1).
 
 A spool begins with a head of 64-bit words.  A process may die between any two stores
@@ -12,14 +12,15 @@ So whatever must change at once is changed by the store of one word.
     word 4      stream: index into names.STREAMS
     word 5, 6   process id and start (ns since the epoch) of the owner: for people
     word 8      switch: number of the newest note * 2, + 1 when it is done
-    word 16-23  note with an even number     \\  day, device, inode, offset,
+    word 16-23  note with an even number     \  day, device, inode, offset,
     word 24-31  note with an odd number      /   first, start, last, end
     word 32-    drops: for each reason, count, count told of, first and last time
     word 64-    slots: the sequence number of the segment in it, 0 if it is free
 
 The switch names the newest note.  A new one is written into the other place and only
-then switched to; *done* is one store, too.  The range goes from ``start`` in the segment
-``first`` to ``end`` in the segment ``last``; of those between, all lines belong to it.
+then switched to; *done* is one store, too.  The range goes from ``start`` in the
+segment ``first`` to ``end`` in the segment ``last``; of those between, all lines belong
+to it.
 So a note says what is consumed of the spool: while it is pending, the segments before
 ``first`` and of that one what is before ``start``; once it is done, the segments before
 ``last`` and of that one what is before ``end``.

@@ -22,9 +22,7 @@ def pieces_of(segments: Sequence[Segment], note: Note) -> list[Piece]:
             start = note.start if segment.sequence == note.first else 0
             end = note.end if segment.sequence == note.last else segment.end()
             if start < end:
-                pieces.append(
-                    Piece(segment.sequence, memoryview(segment), start, end)
-                )
+                pieces.append(Piece(segment.sequence, memoryview(segment), start, end))
     return pieces
 
 

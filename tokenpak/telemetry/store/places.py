@@ -3,9 +3,9 @@ Where the spools of a log directory are.
 
 Usually in ``spool/`` inside it.  A file system that is shared by machines, or that
 copies on write, cannot promise that a store into a mapped page has room: a full disk
-would kill the process with SIGBUS.  For log directories there the spool moves to a local
-directory, whose name is made from the log directory's, so that all processes of the
-machine find it.
+would kill the process with SIGBUS.  For log directories there the spool moves to a
+local directory, whose name is made from the log directory's, so that all processes of
+the machine find it.
 """
 
 from __future__ import annotations

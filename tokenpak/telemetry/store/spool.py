@@ -14,9 +14,9 @@ that line ends early, without its newline: it was not accepted.
 Owners.  A spool has a random name.  It is created under a temporary one, locked, and
 linked into place, so nobody can adopt one that is being born.  The lock is on one open
 of the file, the mappings are on another: a mapping keeps a duplicate of its descriptor,
-so a forked child that still has one would keep its dead parent's lock.  The kernel drops
-the lock at death.  Whoever gets it then, and finds that the file still has its name, is
-the new owner.
+so a forked child that still has one would keep its dead parent's lock.  The kernel
+drops the lock at death.  Whoever gets it then, and finds that the file still has its
+name, is the new owner.
 
 Space is allocated before it is mapped: a store into a page for which the disk has no
 room would kill the process with SIGBUS.  Where that cannot be had, in_memory() has the
@@ -95,23 +95,24 @@ class Segment(mmap.mmap):
 class LockedSegment(Segment):
     """A Segment for builds without the GIL, where ``write`` needs a lock of ours."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ("lock",)
+
+    lock: threading.RLock
 
     def write(self, line: bytes) -> int:  # type: ignore[override]
         """Copy *line* and move the position."""
         # Reentrant for signal handlers; they cannot come inside the C call itself.
-        with self._lock:
+        with self.lock:
             return super().write(line)
 
-    def seek(self, pos: int, whence: int = os.SEEK_SET) -> int:  # type: ignore[override]
-        """Move the position."""
-        with self._lock:
-            super().seek(pos, whence)
-            return super().tell()
+    def seal(self) -> None:
+        """Refuse further lines.  Idempotent; any thread."""
+        with self.lock:
+            super().seal()
 
     def tell(self) -> int:
         """Return the position."""
-        with self._lock:
+        with self.lock:
             return super().tell()
 
 
@@ -265,7 +266,7 @@ class SpoolFile:
         else:
             segment = kind(-1, size)
         if isinstance(segment, LockedSegment):
-            segment._lock = threading.RLock()  # noqa: SLF001
+            segment.lock = threading.RLock()
         segment.spool = self
         segment.index, segment.sequence = index, sequence
         segment.next, segment.generation = None, 0

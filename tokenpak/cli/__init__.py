@@ -15,9 +15,10 @@ from typing import Final
 import click
 
 import tokenpak
+from tokenpak.cli.demo import demo
 from tokenpak.cli.export import export
 
-COMMANDS: Final[tuple[click.Command, ...]] = (export,)
+COMMANDS: Final[tuple[click.Command, ...]] = (demo, export)
 """The commands of ``tokenpak telemetry``."""
 
 

@@ -67,7 +67,7 @@ class Option:
         """Return whether *value* can be used; never raises."""
         try:
             return bool(self.check(value))
-        except (TypeError, ValueError):
+        except Exception:  # the methods of a number or path are user code
             return False
 
 

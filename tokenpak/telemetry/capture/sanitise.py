@@ -2,8 +2,9 @@
 A copy of anything at all that JSON can hold.
 
 orjson refuses lone surrogates, integers over 64 bits, cycles, keys that are no strings
-and objects that it does not know.  A logger must not: whatever a caller passes is
-recorded as well as can be (C1).  This is the slow road, taken only when orjson refused.
+and objects that it does not know, and some that it does know can crash it (see native).
+A logger must not: whatever a caller passes is recorded as well as can be (C1).  This is
+the slow road.  What orjson would have encoded looks the same on it.
 
 Promises: never raises, ends (cycles, depth, breadth and length are bounded), and the
 copy is plain: dict with unique str keys, list, str, int, float, bool, None.
@@ -11,16 +12,25 @@ copy is plain: dict with unique str keys, list, str, int, float, bool, None.
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from itertools import islice
+from typing import Final, TypeVar, cast
 
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 10_000
 INT_64: Final = range(-(2**63), 2**64)
 
+T = TypeVar("T")
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+
+
+def class_name(cls: type) -> str:
+    """Return the name of *cls*, also where its metaclass has other ideas."""
+    return cast("str", type.__dict__["__name__"].__get__(cls))
 
 
 def clean_text(text: str, limit: int) -> str:
@@ -45,7 +55,9 @@ def safe_str(value: object, limit: int, to_str: Callable[[object], str] = str) -
     try:
         return clean_text(to_str(value), limit)
     except BaseException as reason:  # user code, as in traceback._safe_string
-        return f"<{type(value).__name__} whose str() raised {type(reason).__name__}>"
+        return (
+            f"<{class_name(type(value))} whose str() raised {class_name(type(reason))}>"
+        )
 
 
 @dataclass(slots=True)
@@ -58,7 +70,7 @@ class _Copier:
 
     def copy(self, value: object) -> Plain:
         self.left -= 1
-        # bool before int, and exact classes first: they run no user code.
+        # bool before int: it is one.
         if value is None or value is True or value is False:
             return value
         if isinstance(value, str):
@@ -72,51 +84,79 @@ class _Copier:
             number_f = float(value)
             return number_f if math.isfinite(number_f) else None  # as orjson does
         if isinstance(value, bytes | bytearray | memoryview):
-            head = bytes(value[: self.limit])
-            return clean_text(head.decode(errors="backslashreplace"), self.limit)
+            return self._bytes(value)
         if isinstance(value, Mapping):
-            return self._inside(value, lambda: self._mapping(value))
+            return self._inside(value, lambda: self._mapping(value.items()))
         if isinstance(value, list | tuple | set | frozenset):
             return self._inside(value, lambda: self._sequence(value))
+        if isinstance(value, datetime.date | datetime.time):  # also datetime
+            return clean_text(value.isoformat(), self.limit)
+        if isinstance(value, Enum):
+            return self._inside(value, lambda: self._one(value.value))
+        if is_dataclass(value) and not isinstance(value, type):
+            return self._inside(
+                value,
+                lambda: self._mapping(
+                    (each.name, getattr(value, each.name))
+                    for each in fields(value)
+                    if not each.name.startswith("_")
+                ),
+            )
         return safe_str(value, self.limit)
+
+    def _bytes(self, value: bytes | bytearray | memoryview) -> str:
+        head = bytes(value[: self.limit])
+        text = clean_text(head.decode(errors="backslashreplace"), self.limit)
+        more = len(value) - self.limit
+        return text + f"...[{more:,} more bytes]" if more > 0 else text
 
     def _inside(self, value: object, copy: Callable[[], Plain]) -> Plain:
         if id(value) in self.above:
             return "<cycle: this value holds itself>"
         if len(self.above) >= MAX_DEPTH:
-            return f"<{type(value).__name__} nested over {MAX_DEPTH} levels deep>"
+            return f"<{class_name(type(value))} nested over {MAX_DEPTH} levels deep>"
         self.above.add(id(value))
         try:
             return copy()
         except BaseException as reason:  # a Mapping's own methods are user code
-            return f"<{type(value).__name__} that raised {type(reason).__name__}>"
+            return _raised(value, reason)
         finally:
             self.above.discard(id(value))
 
-    def _mapping(self, value: Mapping[object, object]) -> Plain:
+    def _mapping(self, items: Iterable[tuple[object, object]]) -> Plain:
         result: dict[str, Plain] = {}
-        for key, item in list(value.items()):
+        numbers: dict[str, int] = {}
+        for key, item in self._bounded(items):
             if self.left <= 0:
-                result[_unique("<more values left out>", result)] = None
+                result[_unique("<more values left out>", result, numbers)] = None
                 break
-            name = safe_str(key, 1_000)
-            result[_unique(name, result)] = self._one(item)
+            name = _unique(safe_str(key, 1_000), result, numbers)
+            result[name] = self._one(item)
         return result
 
     def _sequence(self, value: Iterable[object]) -> Plain:
         result: list[Plain] = []
-        for item in list(value):
+        for item in self._bounded(value):
             if self.left <= 0:
                 result.append("<more values left out>")
                 break
             result.append(self._one(item))
         return result
 
+    def _bounded(self, items: Iterable[T]) -> list[T]:
+        # Taken in one step, so that another thread's change does not come in between.
+        # One more than can be copied, so that it shows that there were more.
+        return list(islice(items, max(0, self.left) + 1))
+
     def _one(self, item: object) -> Plain:
         try:
             return self.copy(item)
         except BaseException as reason:  # a str, int or bytes subclass with surprises
-            return f"<{type(item).__name__} that raised {type(reason).__name__}>"
+            return _raised(item, reason)
+
+
+def _raised(value: object, reason: BaseException) -> str:
+    return f"<{class_name(type(value))} that raised {class_name(type(reason))}>"
 
 
 def _big_int(number: object) -> str:
@@ -126,13 +166,15 @@ def _big_int(number: object) -> str:
         return hex(number)  # type: ignore[call-overload,no-any-return]
 
 
-def _unique(name: str, taken: Mapping[str, object]) -> str:
+def _unique(name: str, taken: Mapping[str, object], numbers: dict[str, int]) -> str:
     # {1: "a", "1": "b"} has two keys; JSON readers keep only one of two that are alike.
     if name not in taken:
         return name
-    number = 2
+    # Where the last one left off: thousands of keys may have one text.
+    number = numbers.get(name, 2)
     while f"{name} ({number})" in taken:
         number += 1
+    numbers[name] = number + 1
     return f"{name} ({number})"
 
 
@@ -151,4 +193,4 @@ def sanitise_context(context: object, limit: int) -> dict[str, Plain]:
     return copied if isinstance(copied, dict) else {"value": copied}
 
 
-__all__ = ["Plain", "clean_text", "safe_str", "sanitise_context"]
+__all__ = ["Plain", "class_name", "clean_text", "safe_str", "sanitise_context"]

@@ -74,11 +74,13 @@ def _first_keys(context: dict[str, Plain], budget: int) -> dict[str, Plain]:
     kept: dict[str, Plain] = {}
     used = size(mark) + 30
     for key, value in context.items():
-        cost = size(key) + size(value) + 2
+        # A large value among the first ones does not cost the other keys.
+        small = value if size(value) <= _SMALLEST else cut_value(value, _SMALLEST)
+        cost = size(key) + size(small) + 2
         if used + cost > budget:
             break
         used += cost
-        kept[key] = value
+        kept[key] = small
     kept[mark] = len(context) - len(kept)
     return kept
 

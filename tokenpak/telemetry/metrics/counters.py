@@ -8,7 +8,7 @@ that could not be recorded has happened all the same.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from tokenpak.telemetry.counter import Counter
 
@@ -27,34 +27,47 @@ class ErrorCounts:
         """Start at zero: in a forked child."""
         # By class, because that is at hand; classes of one name are added up.
         self._by_class: dict[type, Counter] = {}
-        self._other = Counter()
+        # What is no good as a key, or came when there were too many classes: by name.
+        self._by_name: dict[str, Counter] = {}
 
     def add(self, cls: type) -> None:
-        """Count an error of class *cls*."""
-        counter = self._by_class.get(cls)
+        """Count an error of class *cls*; never raises."""
+        try:
+            counter = self._by_class.get(cls)
+        except Exception:  # a metaclass with an __eq__ can make its classes unhashable
+            counter = None
         if counter is None:
-            if len(self._by_class) >= MAX_TYPES:
-                counter = self._other
-            else:
-                # One step, so that two threads end up with one counter.
-                counter = self._by_class.setdefault(cls, Counter())
+            counter = self._learn(cls)
         counter.add()
+
+    def _learn(self, cls: type) -> Counter:
+        # A metaclass may call two classes equal: they would be counted as one.
+        if len(self._by_class) < MAX_TYPES and type(cls).__eq__ is type.__eq__:
+            # One step, so that two threads end up with one counter.
+            return self._by_class.setdefault(cls, Counter())
+        # Classes that are made at run time, by the thousand, have few names.
+        name = _name(cls)
+        if len(self._by_name) >= MAX_TYPES and name not in self._by_name:
+            name = OTHER
+        return self._by_name.setdefault(name, Counter())
 
     def total(self) -> int:
         """Return how many errors there were."""
-        return self._other.value + sum(
-            counter.value for counter in list(self._by_class.values())
-        )
+        counters = [*self._by_class.values(), *self._by_name.values()]
+        return sum(counter.value for counter in counters)
 
     def by_type(self) -> dict[str, int]:
         """Return how many errors of each type there were, by the class's name."""
         counts: dict[str, int] = {}
-        for cls, counter in list(self._by_class.items()):
-            name = type.__dict__["__name__"].__get__(cls)
+        named = [(_name(cls), counter) for cls, counter in [*self._by_class.items()]]
+        for name, counter in [*named, *self._by_name.items()]:
             counts[name] = counts.get(name, 0) + counter.value
-        if self._other.value:
-            counts[OTHER] = counts.get(OTHER, 0) + self._other.value
         return counts
+
+
+def _name(cls: type) -> str:
+    # Not cls.__name__, which a metaclass may answer.
+    return cast("str", type.__dict__["__name__"].__get__(cls))
 
 
 __all__ = ["MAX_TYPES", "OTHER", "ErrorCounts"]

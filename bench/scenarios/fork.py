@@ -17,13 +17,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tokenpak.telemetry.error_logger import ErrorLogger
-from tokenpak.telemetry.queue.recovery import recover
-
 from bench.ledger import Acks, Ledger
 from bench.model import Figures, Job, Row, Samples, Scenario, at_most
 from bench.rows import total_row
 from bench.workload import CONTEXT, failure
+from tokenpak.telemetry.error_logger import ErrorLogger
+from tokenpak.telemetry.queue.recovery import recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,12 +12,11 @@ import multiprocessing
 import time
 from typing import TYPE_CHECKING
 
-from tokenpak.telemetry.error_logger import ErrorLogger
-
 from bench.ledger import Ledger
 from bench.model import Figures, Job, Row, Samples, Scenario, at_least, at_most
 from bench.rows import ratio_row, total_row, value_row
 from bench.workload import CONTEXT, failure
+from tokenpak.telemetry.error_logger import ErrorLogger
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue

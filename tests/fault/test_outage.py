@@ -16,7 +16,6 @@ import pytest
 
 from tests.fault.ledger import log_lines
 from tokenpak.telemetry.error_logger import ErrorLogger
-from tokenpak.telemetry.queue.recovery import recover
 
 pytestmark = pytest.mark.fault
 

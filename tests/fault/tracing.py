@@ -2,8 +2,8 @@
 Kill a worker at its Nth system call of one kind, with strace.
 
 strace attaches after the worker has started and imported everything, so the calls that
-are counted are those of the logger.  The signal is delivered as the call is entered: all
-before it has happened, and it has not.
+are counted are those of the logger.  The signal is delivered as the call is entered:
+all before it has happened, and it has not.
 """
 
 from __future__ import annotations

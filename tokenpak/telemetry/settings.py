@@ -16,7 +16,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from tokenpak.telemetry.errors import SettingError
 
@@ -247,7 +247,11 @@ def _from_environment(option: Option, environ: Mapping[str, str]) -> object:
 
 def _absolute(path: str | os.PathLike[str]) -> str:
     # Made absolute once: a later chdir() must not move the log.
-    return os.path.abspath(os.path.expanduser(os.fspath(path)))
+    expanded = os.path.expanduser(cast("str", os.fspath(path)))
+    try:
+        return os.path.abspath(expanded)
+    except FileNotFoundError:  # the current directory was removed
+        return expanded
 
 
 if {field.name for field in fields(Settings)} != {option.name for option in OPTIONS}:

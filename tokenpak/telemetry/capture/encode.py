@@ -8,11 +8,11 @@ C3  ``stack_trace`` is what ``traceback.format_exception`` prints.
 
 Every call makes exactly one valid line, by a ladder: (1) orjson on the values as they
 are (see native), put between texts that are ready made; (2) a sanitised copy, shortened
-if need be; (3) a stub that says why.  The first step is the hot path: what never changes
-in a line is joined to what seldom does beforehand.
+if need be; (3) a stub that says why.  The first step is the hot path: what is the same
+in all lines is joined beforehand to what seldom changes.
 
-What *error* and *context* raise when they are looked at is caught, whatever it is.  An
-exception that a signal handler raises meanwhile (KeyboardInterrupt, SystemExit) passes.
+What the caller's objects raise when they are looked at is caught.  KeyboardInterrupt or
+SystemExit from a signal handler that runs meanwhile passes: it must end the program.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Final, NoReturn, cast
 
 import orjson
 
-from tokenpak.telemetry.capture.native import LEAVES, check_native
+from tokenpak.telemetry.capture.native import NATIVE, check_native
 from tokenpak.telemetry.capture.sanitise import (
     Plain,
     class_name,
@@ -87,10 +87,12 @@ class Encoder:
             if type(text) is not str or len(text) > self._limit:
                 _refuse()  # before 50 MB are encoded, only to be thrown away
             if type(context) is dict:
-                for value in context.values():
-                    if type(value) not in LEAVES:
-                        check_native(value, self._limit)
-            elif context is not None:
+                shown = orjson.dumps(context, None, NATIVE)
+                if 10 in shown or 0 in shown:  # a newline or a NUL, in a fragment
+                    _refuse()
+            elif context is None:
+                shown = b"{}"
+            else:
                 _refuse()
             message = orjson.dumps(text)[1:-1]
             line = b"".join(
@@ -104,7 +106,7 @@ class Encoder:
                     b'","stack_trace":"',
                     *self._stacks.parts(error, kind, message),  # type: ignore[arg-type]
                     b'","context":',
-                    orjson.dumps(context) if context is not None else b"{}",
+                    shown,
                     b"}\n",
                 )
             )
@@ -125,10 +127,12 @@ class Encoder:
         milli, micro = divmod(past, 1000)
         try:
             if type(context) is dict:
-                for value in context.values():
-                    if type(value) not in LEAVES:
-                        check_native(value, self._limit)
-            elif context is not None:
+                shown = orjson.dumps(context, None, NATIVE)
+                if 10 in shown or 0 in shown:  # a newline or a NUL, in a fragment
+                    _refuse()
+            elif context is None:
+                shown = b"{}"
+            else:
                 _refuse()
             line = b"".join(
                 (
@@ -143,7 +147,7 @@ class Encoder:
                     self._events.get(event) or self._learn_event(event)
                     if type(event) is str
                     else _refuse(),
-                    orjson.dumps(context) if context is not None else b"{}",
+                    shown,
                     b"}\n",
                 )
             )
@@ -215,9 +219,10 @@ class Encoder:
 
     def _describe(self, error: BaseException) -> tuple[str, str, str]:
         try:
-            text = str.__str__(str(error))  # a plain one, if __str__ gave a subclass
+            given = str(error)
+            text = str.__str__(given)  # a plain one, if __str__ gave a subclass
         except BaseException:  # user code
-            text = "<exception str() failed>"  # what traceback prints for it
+            given = text = "<exception str() failed>"  # what traceback prints for it
         # Of a huge message no more than a line's worth can stay, in either field.
         message = clean_text(text, self._limit)
         try:
@@ -225,8 +230,9 @@ class Encoder:
             name = kind.name
             parts = self._stacks.parts(error, kind, json_text(message))
             stack = str(orjson.loads(b'"%b"' % b"".join(parts)))
-            if text != message and len(text) <= self._limit:
-                stack = format_exactly(error)  # the surrogates' escapes are there too
+            # Surrogates, whose escapes are there too; a str with methods of its own.
+            if given is not message and len(text) <= self._limit:
+                stack = format_exactly(error)
         except BaseException:  # not cacheable; or __notes__ or __cause__ is user code
             name = class_name(type(error))
             stack = format_exactly(error)
@@ -238,7 +244,7 @@ class Encoder:
             if type(context) is not dict:
                 _refuse()
             check_native(context, self._limit)
-            encoded = orjson.dumps(context)
+            encoded = orjson.dumps(context, None, NATIVE)
             if len(encoded) > 4 * self._limit:
                 _refuse()  # the copy is bounded
             snapshot = orjson.loads(encoded)

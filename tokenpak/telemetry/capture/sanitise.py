@@ -12,7 +12,7 @@ copy is plain: dict with unique str keys, list, str, int, float, bool, None.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -34,10 +34,10 @@ def class_name(cls: type) -> str:
 
 
 def clean_text(text: str, limit: int) -> str:
-    """
+    r"""
     Return *text* without lone surrogates and no longer than *limit* characters.
 
-    A lone surrogate is shown as its escape, ``\\udc80``.  That is what Python prints
+    A lone surrogate is shown as its escape, ``\udc80``.  That is what Python prints
     for it, and what ``os.fsdecode`` made of a byte that was not UTF-8.
     """
     cut = str(text[:limit])
@@ -89,7 +89,7 @@ class _Copier:
             return self._inside(value, lambda: self._mapping(value.items()))
         if isinstance(value, list | tuple | set | frozenset):
             return self._inside(value, lambda: self._sequence(value))
-        if isinstance(value, datetime.date | datetime.time):  # also datetime
+        if isinstance(value, dt.date | dt.time):  # also datetime
             return clean_text(value.isoformat(), self.limit)
         if isinstance(value, Enum):
             return self._inside(value, lambda: self._one(value.value))
@@ -163,7 +163,7 @@ def _big_int(number: object) -> str:
     try:
         return str(number)
     except ValueError:  # over sys.get_int_max_str_digits()
-        return hex(number)  # type: ignore[call-overload,no-any-return]
+        return hex(cast("int", number))
 
 
 def _unique(name: str, taken: Mapping[str, object], numbers: dict[str, int]) -> str:

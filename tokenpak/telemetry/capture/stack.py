@@ -82,7 +82,7 @@ class ExceptionKind:
 def kind_of(cls: type) -> ExceptionKind:
     """Return the ExceptionKind of *cls*, which may be any class at all."""
     name = class_name(cls)
-    module = cls.__module__
+    module: object = cls.__module__  # any object, if the class says so
     plain = (
         issubclass(cls, BaseException)
         and not issubclass(cls, _SPECIAL)
@@ -95,12 +95,10 @@ def kind_of(cls: type) -> ExceptionKind:
     if module not in {"__main__", "builtins"}:
         title = f"{module}.{title}"
     try:
-        encoded = orjson.dumps(name)
         json_text(title)
-    except orjson.JSONEncodeError:  # a lone surrogate in a class name
-        name, plain = ascii(name)[1:-1], False
-        encoded = orjson.dumps(name)
-    fields = b',"error_type":%b,"message":"' % encoded
+    except orjson.JSONEncodeError:  # a lone surrogate; the name itself cannot have one
+        plain = False
+    fields = b',"error_type":%b,"message":"' % orjson.dumps(name)
     return ExceptionKind(name, title, fields, plain)
 
 

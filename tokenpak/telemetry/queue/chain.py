@@ -14,7 +14,7 @@ the chain, so a thread's lines stay in order (Q2).
 What a producer writes to is the last of a list of *targets*:
 
     targets[0]   the active segment (a hint: producers find their way from any segment),
-                 or what stands in before the first record and after close()
+                 or a stand-in before the first record and after close()
     targets[1:]  one ForkGuard for each fork under way (Q5)
 
 Fork.  Mapped bytes are shared with a child, but not the position in them, so a child
@@ -108,7 +108,8 @@ class Chain:
         self.closed = False
         # Filled once, by setdefault: one step, whoever comes first.
         self._opened: dict[str, Opening] = {}
-        self._entry: Target = _Unopened(self)
+        # Never a segment, or the links would keep all that come after it alive.
+        self._entry: Target = _StandIn()
         self._targets: list[Target] = [self._entry]
 
     # -- any thread -------------------------------------------------------------
@@ -130,13 +131,11 @@ class Chain:
         if isinstance(target, Segment):
             segment = target
             segment.seal()
+        elif self.closed:
+            self.drops.add(CLOSED)
+            return
         else:
-            # What stands in has prepared the segment, unless the chain is closed.
-            active = self._targets[0]
-            if not isinstance(active, Segment):
-                self.drops.add(CLOSED)
-                return
-            segment = active
+            segment = self.open()
             if self._try(segment, line):
                 return
         while True:
@@ -166,25 +165,25 @@ class Chain:
             self._targets[0] = self._entry
             self.put(line)
             return
-        if self.closed:
-            self.drops.add(CLOSED)
-            return
         self._hurry(segment)
-        if self.bell.rings:
-            # The writer may only be waiting for the GIL.
-            self.bell.answer()
-            if segment.next is not None:
-                self._follow(segment, line)
-                return
-        if self._full_wait > 0 and may_wait(threading.get_ident()):
-            deadline = time.monotonic() + self._full_wait
-            while segment.next is None and time.monotonic() < deadline:
+        wait = self._full_wait
+        if wait > 0 and not may_wait(threading.get_ident()):
+            wait = 0.0
+        deadline = time.monotonic() + wait
+        while not self.closed:
+            if self.bell.rings:
+                # The writer may only be waiting for the GIL.
                 self.bell.answer()
-                time.sleep(0.001)
-            if segment.next is not None:
-                self._follow(segment, line)
+            while segment.next is not None:
+                segment = segment.next
+                if self._try(segment, line):
+                    self._targets[0] = segment
+                    return
+            if time.monotonic() >= deadline:
+                self.drops.add(QUEUE_FULL)
                 return
-        self.drops.add(QUEUE_FULL)
+            time.sleep(0.001)
+        self.drops.add(CLOSED)
 
     def _hurry(self, segment: Segment) -> None:
         head = self.head
@@ -192,13 +191,15 @@ class Chain:
 
     def put_notice(self, line: bytes) -> bool:
         """Put a line of the logger's own, if there is room.  Writer thread only."""
-        segment = self._targets[0]
-        while isinstance(segment, Segment):
+        if self.closed:
+            return False
+        segment: Segment | None = self.open()
+        while segment is not None:
             try:
                 segment.write(line)
             except ValueError:
                 segment.seal()
-                segment = segment.next  # type: ignore[assignment]
+                segment = segment.next
             else:
                 self.notices += 1
                 return True
@@ -210,7 +211,7 @@ class Chain:
         return self.accepted.value + sum(self.drops.by_reason().values())
 
     def open(self) -> Segment:
-        """Return the first segment, which is made if there is none yet."""
+        """Return the head of the chain, which is made if there is none yet."""
         opening = self._opened.get("it")
         if opening is None:
             first = self._open_first()
@@ -224,10 +225,13 @@ class Chain:
             opening = self._opened.setdefault("it", mine)
             if opening is mine:
                 self.drops.attach(first.spool.notes)
-                self._entry = first
-                self._targets[0] = first
             else:
                 first.spool.remove()
+        # Whoever comes here does this: the one who opened may not have come to it yet.
+        if self._targets[0] is self._entry:
+            self._targets[0] = opening.head
+        if self.closed:  # by another thread, meanwhile
+            self.close()
         return opening.head
 
     @property
@@ -261,7 +265,6 @@ class Chain:
     def close(self) -> None:
         """Accept no more: later records are counted as dropped.  Idempotent."""
         self.closed = True
-        self._entry = _Closed()
         self._targets[0] = self._entry
         self.seal_all()
 
@@ -294,23 +297,11 @@ class Chain:
         self._reset()
 
 
-class _Unopened:
-    """Stands in until the first record."""
-
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
+class _StandIn:
+    """Stands in before the first record, and after close()."""
 
     def write(self, line: bytes, /) -> None:
-        """Open the chain, and send the caller there."""
-        self._chain.open()
-        raise ValueError(line)
-
-
-class _Closed:
-    """Stands in after close()."""
-
-    def write(self, line: bytes, /) -> None:
-        """Refuse *line*: Chain counts it."""
+        """Send the caller to Chain._follow()."""
         raise ValueError(line)
 
 
@@ -322,12 +313,9 @@ class ForkGuard:
         self._pid = os.getpid()
 
     def write(self, line: bytes, /) -> None:
-        """Send the caller to the segment; in a child, after its reset."""
-        chain = self._chain
+        """Send the caller to Chain._follow(); in a child, after its reset."""
         if os.getpid() != self._pid:
-            chain._in_child()  # noqa: SLF001
-        if not chain.closed:
-            chain.open()
+            self._chain._in_child()  # noqa: SLF001
         raise ValueError(line)
 
 

@@ -59,18 +59,19 @@ class DayWatch:
             if finished == self._begun():
                 self._candidate = changes
 
-    def one_day(self, start: Place, end: Place) -> bool:
+    def one_day(self, start: Place, end: Place, *, whole: bool) -> bool:
         """
         Return whether all lines from *start* to *end* are of one day.
 
         Args:
             start: where the range begins.
-            end: where it ends: how far the lines went after before_look().
+            end: where it ends.
+            whole: whether that is how far the lines went after before_look().
 
         """
         if self._settled == self._changes() and start >= self._since:
             return True
-        if self._candidate is not None:
+        if self._candidate is not None and whole:
             # What was put before the quiet moment is in this range, or in none.
             self._settled, self._since = self._candidate, end
         return False

@@ -25,8 +25,8 @@ from tokenpak.telemetry.store.days import LINE_HEAD, Run, day_of, split_days
 from tokenpak.telemetry.store.notes import CLOSED, DAMAGED, Note
 from tokenpak.telemetry.store.spool import Segment
 
-SEGMENTS_A_STEP: Final = 64
-"""128 MiB.  More cannot be pending with the default bound: each pass catches up."""
+SEGMENTS_A_STEP: Final = 40
+"""80 MiB.  More cannot be pending with the default bound: each pass catches up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Drain:
             supply.provide(head)
         worked = self._settle()
         self._watch.before_look()
-        for batch in self._batches(self._pending_segments(head)):
+        for batch in self._batches(*self._pending_segments()):
             self._under_way = batch
             if batch.day:
                 Appender(
@@ -153,12 +153,14 @@ class Drain:
         supply.look()
         return worked
 
-    def _pending_segments(self, head: Segment) -> list[tuple[Segment, int, int]]:
-        """Return what is accepted and not drained: (segment, start, end), bounded."""
+    def _pending_segments(self) -> tuple[list[tuple[Segment, int, int]], bool]:
+        """Return what is pending: (segment, start, end); and whether that is all."""
         found: list[tuple[Segment, int, int]] = []
-        segment: Segment | None = head
+        segment = self.chain.head
         position = self.progress.position
-        while segment is not None and len(found) < SEGMENTS_A_STEP:
+        while segment is not None:
+            if len(found) >= SEGMENTS_A_STEP:
+                return found, False
             sealed = segment.sealed  # before the end, or that would not be final
             end = segment.end()
             if end > position:
@@ -166,14 +168,18 @@ class Drain:
             if not sealed:
                 break
             segment, position = segment.next, 0
-        return found
+        return found, True
 
-    def _batches(self, segments: list[tuple[Segment, int, int]]) -> list[_Batch]:
+    def _batches(
+        self, segments: list[tuple[Segment, int, int]], whole: bool
+    ) -> list[_Batch]:
         """Return what is to be appended in one go: of one day, in one spool."""
         if not segments:
             return []
         (first, start, _), (final, _, end) = segments[0], segments[-1]
-        one_day = self._watch.one_day((first.sequence, start), (final.sequence, end))
+        one_day = self._watch.one_day(
+            (first.sequence, start), (final.sequence, end), whole=whole
+        )
         batches: list[_Batch] = []
         for segment, start, end in segments:
             for run in _runs(segment, start, end, one_day=one_day):

@@ -29,15 +29,16 @@ class DropCounts:
     def attach(self, notes: Notes) -> None:
         """Store the counts in *notes* from now on."""
         self._notes = notes
-        for reason in self._first:
+        for reason in self.by_reason():
             self._store(reason)
+            notes.set_told(reason, self._told.get(reason, 0))
 
     def add(self, reason: str) -> None:
         """Count one record dropped for *reason*."""
         now = self._clock()
-        self._counters[reason].add()
         self._first.setdefault(reason, now)
         self._last[reason] = now
+        self._counters[reason].add()
         self._store(reason)
 
     def _store(self, reason: str) -> None:
@@ -49,7 +50,12 @@ class DropCounts:
         value = -1
         while value != self._counters[reason].value:
             value = self._counters[reason].value
-            notes.set_drops(reason, value, self._first[reason], self._last[reason])
+            notes.set_drops(reason, value, *self._span(reason))
+
+    def _span(self, reason: str) -> tuple[int, int]:
+        last = self._last[reason]
+        # Missing for the moment in which the writer has told of those before.
+        return self._first.get(reason, last), last
 
     def by_reason(self) -> dict[str, int]:
         """Return how many were dropped, for each reason that occurred."""
@@ -65,15 +71,13 @@ class DropCounts:
         for reason, count in self.by_reason().items():
             told = self._told.get(reason, 0)
             if count > told:
-                first, last = self._first[reason], self._last[reason]
-                found.append(Drops(reason, count, told, first, last))
+                found.append(Drops(reason, count, told, *self._span(reason)))
         return found
 
     def told(self, drops: Drops) -> None:
         """Remember that a record tells of *drops*.  Writer thread only."""
         self._told[drops.reason] = drops.count
         self._first.pop(drops.reason, None)
-        self._first.setdefault(drops.reason, drops.last)
         if self._notes is not None:
             self._notes.set_told(drops.reason, drops.count)
 

@@ -14,11 +14,7 @@ from typing import Final
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.queue.drain import Drain
 from tokenpak.telemetry.queue.notice import notice_line
-from tokenpak.telemetry.queue.recovery import (
-    Recovered,
-    orphan_candidates,
-    recover_one,
-)
+from tokenpak.telemetry.queue.recovery import orphan_candidates, recover_one
 from tokenpak.telemetry.queue.trouble import Trouble
 from tokenpak.telemetry.settings import Settings
 from tokenpak.telemetry.store.append import Contended, DayFiles
@@ -30,6 +26,8 @@ QUIET: Final = 0.5
 """Seconds without a drop after which the log is told of the drops before."""
 GIVE_BACK_AFTER: Final = 1.0
 """Seconds without a record after which the spool's free space is given back."""
+LOCK_WARNING: Final = 10.0
+"""Seconds after which a lock that another process holds is warned of."""
 SPOOL_CHECK: Final = 5.0
 """Seconds between looks whether the spool is still the file that it was."""
 
@@ -71,13 +69,15 @@ class Housekeeping:
     def reset(self) -> None:
         """Begin anew: in a forked child."""
         now = time.monotonic()
-        self.recovered = Recovered()
+        self.recovered = 0
+        """Records of dead processes that were appended."""
         self._candidates: deque[str] = deque()
         self._recovery_due = now
         self._sync_due = now
         self._spool_due = now + SPOOL_CHECK
         self._busy_at = now
         self._spare = False
+        self._held_since: float | None = None
 
     def before_drain(self) -> None:
         """Tell troubles, exchange spools that are gone."""
@@ -90,14 +90,27 @@ class Housekeeping:
 
     def failed(self, error: OSError) -> None:
         """Tell of an error while draining."""
+        self._trouble.write_failed(self._settings.log_dir, error, self._kept())
+
+    def _kept(self) -> str:
         durable = all(d.supply is None or d.supply.durable for d in self._drains)
         place = "the spool, on disk" if durable else "memory"
         bound = self._settings.max_pending_bytes // 2**20
-        self._trouble.write_failed(
-            self._settings.log_dir,
-            error,
-            f"Records are held in {place}, up to {bound} MiB.",
-        )
+        return f"Records are held in {place}, up to {bound} MiB."
+
+    def contended(self) -> None:
+        """Tell if another process has held a lock for long."""
+        now = time.monotonic()
+        if self._held_since is None:
+            self._held_since = now
+        elif now - self._held_since >= LOCK_WARNING:
+            self._trouble.warn(
+                "lock",
+                f"Another process has held the lock of a log file in "
+                f"{self._settings.log_dir} for {now - self._held_since:.0f} s; it may "
+                f"be stopped. {self._kept()} To see who it is: fuser -v "
+                f"{self._settings.log_dir}/*.jsonl",
+            )
 
     def broken(self, error: Exception) -> None:
         """Tell of an error that must not be."""
@@ -113,6 +126,7 @@ class Housekeeping:
         if worked:
             self._busy_at = now
             self._spare = True
+            self._held_since = None
             self._trouble.write_succeeded(self._settings.log_dir)
         waits = [
             self._recover(now),
@@ -126,13 +140,18 @@ class Housekeeping:
         if self._candidates:
             path = self._candidates.popleft()
             try:
-                self.recovered += recover_one(
+                found = recover_one(
                     self._files,
                     self._day_files,
                     self._encoder,
                     path,
                     sync=self._settings.fsync == "batch",
                 )
+                self.recovered += found.records
+                for reason in found.left:
+                    self._trouble.warn(
+                        "spool", f"Not a spool that can be read: {reason}"
+                    )
             except Contended:
                 self._candidates.append(path)
                 return 0.005
@@ -165,7 +184,9 @@ class Housekeeping:
                 line = notice_line(self._encoder, chain.stream, drops, chain.pid)
                 if chain.put_notice(line):
                     chain.drops.told(drops)
-                wait = 0.0
+                    wait = 0.0
+                else:  # still no room
+                    wait = min(wait, QUIET)
         return wait
 
     def _sync(self, now: float) -> float:

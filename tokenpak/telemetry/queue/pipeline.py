@@ -113,15 +113,16 @@ class Pipeline:
     def _open_chain(self, stream: str) -> Segment:
         # Registered before the first file is opened: a fork may come in between.
         process.register(self)
-        return open_chain(
-            new_spool(
-                self._files,
-                spool_directories(self._settings.log_dir, self._settings.spool_dir),
-                stream,
-                self._slots,
-                self._no_spool,
-            )
+        directories = spool_directories(
+            self._settings.log_dir, self._settings.spool_dir
         )
+        spool = new_spool(self._files, directories, stream, self._slots, self._no_spool)
+        try:
+            return open_chain(spool)
+        except OSError as error:  # no descriptor left for the mappings
+            spool.remove()
+            self._no_spool(directories[0], error)
+        return open_chain(SpoolFile.in_memory(self._files, stream, self._slots))
 
     def _durable_spool(self, stream: str) -> SpoolFile | None:
         spool = new_spool(
@@ -163,6 +164,10 @@ class Pipeline:
     def counts(self) -> Counts:
         """Return counts that belong together."""
         for _ in range(_LOOKS):
+            # Accepted first: what is put meanwhile makes written too small for a
+            # moment, never too much.
+            accepted = sum(chain.accepted.value for chain in self.chains.values())
+            notices = sum(chain.notices for chain in self.chains.values())
             before = [drain.progress for drain in self._drains]
             waiting = [
                 pending(progress, drain.chain.head)
@@ -178,12 +183,8 @@ class Pipeline:
         for drain in self._drains:
             for reason, count in drain.chain.drops.by_reason().items():
                 dropped[reason] = dropped.get(reason, 0) + count
-        # Accepted is counted after the line is in the segment, so the lines are looked
-        # at first: what is written is never too much.
         pending_records = sum(records for records, _ in waiting)
         pending_records += sum(drain.left for drain in self._drains)
-        notices = sum(chain.notices for chain in self.chains.values())
-        accepted = sum(chain.accepted.value for chain in self.chains.values())
         accepted -= sum(drain.lost for drain in self._drains)
         return Counts(
             accepted=accepted,
@@ -194,7 +195,7 @@ class Pipeline:
             pending_bytes=sum(size for _, size in waiting),
             dropped=dropped,
             notices=notices,
-            recovered=self._housekeeping.recovered.records,
+            recovered=self._housekeeping.recovered,
             write_errors=self._trouble.write_errors,
             durable=all(d.supply is None or d.supply.durable for d in self._drains),
         )
@@ -212,18 +213,21 @@ class Pipeline:
 
     def after_fork_in_child(self) -> None:
         """Start empty: what is pending belongs to the parent."""
-        if self._pid == os.getpid():
-            return
-        for chain in self.chains.values():
-            chain.reset_in_child()
-        self._files.close_all_in_child()
-        self._day_files.forget_all_in_child()
-        self._writer.reset()
-        for drain in self._drains:
-            drain.reset()
-        self._housekeeping.reset()
-        self._trouble.reset()
-        self._in_child()
+        steps = [
+            self._files.close_all_in_child,
+            self._day_files.forget_all_in_child,
+            self._writer.reset,
+            *(drain.reset for drain in self._drains),
+            self._housekeeping.reset,
+            self._trouble.reset,
+            self._in_child,
+            # The chains last: what is put from then on needs all the rest.
+            *(chain.reset_in_child for chain in self.chains.values()),
+        ]
+        for step in steps:
+            if self._pid == os.getpid():
+                return  # a signal handler has logged, and with that done all of it
+            step()
         self._pid = os.getpid()
 
     def before_exit(self) -> None:

@@ -36,7 +36,8 @@ class Participant(Protocol):
 
 # Changed in single steps only: a fork or a signal may come at any moment.
 _participants: list[Participant] = []
-_under_way: dict[int, list[tuple[Participant, object]]] = {}
+_under_way: dict[int, list[list[tuple[Participant, object]]]] = {}
+"""For each thread the forks it is in: a signal handler may fork within a fork."""
 _hooked: list[str] = []
 _finalizers: dict[int, object] = {}
 
@@ -46,13 +47,14 @@ def register(participant: Participant) -> None:
     if participant not in _participants:
         _participants.append(participant)
     if not _hooked:
-        # Two threads may both come here; the hooks are harmless twice, but not never.
-        _hooked.append("fork and exit")
+        # Two threads may both come here, and the hooks are then called twice, which
+        # they allow; not marked first, or one of the two might fork without them.
         atexit.register(_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
                 before=_before, after_in_parent=_parent, after_in_child=_child
             )
+        _hooked.append("fork and exit")
     util: Any = sys.modules.get("multiprocessing.util")
     if util is not None and os.getpid() not in _finalizers:
         # Higher priorities run first; the pool's and the queues' own are at most 15.
@@ -69,13 +71,18 @@ def unregister(participant: Participant) -> None:
 
 def _before() -> None:
     guards: list[tuple[Participant, object]] = []
-    _under_way[threading.get_ident()] = guards
+    _under_way.setdefault(threading.get_ident(), []).append(guards)
     guards.extend((p, p.before_fork()) for p in tuple(_participants))
 
 
 def _parent() -> None:
-    for participant, token in _under_way.pop(threading.get_ident(), ()):
+    forks = _under_way.get(threading.get_ident())
+    if not forks:
+        return
+    for participant, token in forks.pop():
         participant.after_fork_in_parent(token)
+    if not forks:
+        _under_way.pop(threading.get_ident(), None)
 
 
 def _child() -> None:

@@ -11,7 +11,6 @@ Every line is looked at: after a power failure, pages of a spool may be missing.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -26,8 +25,8 @@ from tokenpak.telemetry.store.append import Appender, Contended, DayFiles, Piece
 from tokenpak.telemetry.store.days import split_days
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.notes import Notes
-from tokenpak.telemetry.store.places import spool_directories
 from tokenpak.telemetry.store.orphan import pieces_of, unconsumed
+from tokenpak.telemetry.store.places import spool_directories
 from tokenpak.telemetry.store.spool import (
     Segment,
     SpoolFile,
@@ -46,7 +45,7 @@ class Recovered:
     spools: int = 0
     """Spools of dead processes that were emptied and deleted."""
     records: int = 0
-    """Records of theirs that are in the log now and were not before."""
+    """Records of theirs that were not known to be in the log, and are now."""
     damaged: int = 0
     """Lines in them that no longer were records."""
     left: tuple[str, ...] = ()
@@ -100,8 +99,8 @@ def _patiently(
         except Contended:
             if time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"the log files of {os.path.dirname(path)} are locked by another "
-                    f"process for over {PATIENCE:.0f} s"
+                    f"another process has held the lock of the log file that the "
+                    f"records in {path} belong to for over {PATIENCE:.0f} s"
                 ) from None
             time.sleep(random.uniform(0.001, 0.01))  # noqa: S311
 

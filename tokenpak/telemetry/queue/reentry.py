@@ -25,6 +25,11 @@ def unregister_writer(ident: int) -> None:
     _writers.discard(ident)
 
 
+def is_writer(ident: int) -> bool:
+    """Return whether the thread *ident* is a writer."""
+    return ident in _writers
+
+
 def may_wait(ident: int) -> bool:
     """Return whether the current thread, *ident*, may wait.  Off the hot path."""
     if ident in _writers:
@@ -49,4 +54,4 @@ def _signal_handlers() -> set[CodeType]:
     return codes
 
 
-__all__ = ["may_wait", "register_writer", "unregister_writer"]
+__all__ = ["is_writer", "may_wait", "register_writer", "unregister_writer"]

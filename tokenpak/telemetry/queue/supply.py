@@ -58,7 +58,13 @@ def new_spool(
 
 
 def open_chain(spool: SpoolFile) -> Segment:
-    """Return the first segment of a chain in the new *spool*, with AHEAD linked."""
+    """
+    Return the first segment of a chain in the new *spool*, with AHEAD linked.
+
+    Raises:
+        OSError: no mapping can be had.
+
+    """
     ahead = min(AHEAD, spool.notes.slots - 1)
     try:
         spool.reserve(1, ahead)
@@ -123,11 +129,17 @@ class Supply:
         while active.sealed and active.next is not None:
             active = active.next
         ahead = self.tail.sequence - active.sequence - self.tail.sealed
-        while ahead < self._wanted and self._used:
-            self._link(self._used.popleft(), zero=True)
-            ahead += 1
-        if ahead < self._wanted:
-            self._link_fresh(self._wanted - ahead)
+        try:
+            while ahead < self._wanted and self._used:
+                self._link(self._used[0], zero=True)
+                self._used.popleft()
+                ahead += 1
+            if ahead < self._wanted:
+                self._link_fresh(self._wanted - ahead)
+        except OSError:
+            # No descriptor or no memory for a mapping: what is linked must do for now,
+            # and draining it needs neither.
+            pass
         # The pages of the active one and the next: out of the producers' way.
         for segment in (active, active.next):
             if segment is not None and segment.sequence > self._warmed:
@@ -151,7 +163,8 @@ class Supply:
                 count = 1  # but it may have room for one
                 continue
             for _ in range(run):
-                self._link(self._empty.pop(), zero=False)
+                self._link(self._empty[-1], zero=False)
+                self._empty.pop()
             count -= run
 
     def _link(self, index: int, *, zero: bool) -> None:
@@ -172,8 +185,8 @@ class Supply:
 
     def take_back(self, segment: Segment) -> None:
         """Free *segment*, which is drained and sealed."""
-        # Not noted as free by a store of its own: the newest note is in a later
-        # segment or at this one's end, and either says that it is consumed.
+        # Only now: the newest note is in a later segment or at this one's end, and
+        # either says that this one is consumed.
         segment.spool.notes.set_slot(segment.index, 0)
         if segment.spool is not self._spool:
             return

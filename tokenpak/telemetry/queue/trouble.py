@@ -65,7 +65,6 @@ class Trouble:
             return
         lasted = self._clock() - self._since
         self._since = None
-        self._last.pop("write", None)
         logging.getLogger(LOGGER_NAME).info(
             "Error log in %s is written again after %.1f s", log_dir, lasted
         )

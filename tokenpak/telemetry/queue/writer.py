@@ -26,13 +26,17 @@ from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
 from tokenpak.telemetry.queue.drain import Drain
-from tokenpak.telemetry.queue.reentry import register_writer, unregister_writer
+from tokenpak.telemetry.queue.reentry import (
+    is_writer,
+    register_writer,
+    unregister_writer,
+)
 from tokenpak.telemetry.store.append import Contended
 
 LOCK_RETRY: Final = (0.0005, 0.004)
 """Seconds between attempts at a lock, drawn anew each time."""
-DISK_RETRY: Final = (0.05, 0.25)
-"""Seconds between attempts after an error of the disk."""
+DISK_RETRY: Final = (0.05, 0.5)
+"""Seconds between attempts after an error of the disk, drawn from a growing range."""
 PRESSED_AT: Final = 3
 """Segments by which the writer is behind when producers begin to let it have the GIL.
 
@@ -43,6 +47,7 @@ producers then sleep a moment with each call, until the writer has caught up.  N
 it waits for a lock or a disk: that would help nobody."""
 YIELD: Final = 50e-6
 """Seconds for which a producer lets go of the GIL then."""
+_FOREVER: Final = float("inf")
 START_RETRY: Final = 1.0
 """Seconds between attempts to start the thread, where the system has none left."""
 
@@ -59,17 +64,23 @@ class Chores(Protocol):
     def failed(self, error: OSError) -> None:
         """Tell of an error while draining."""
 
+    def contended(self) -> None:
+        """Tell if another process has held a lock for long."""
+
     def broken(self, error: Exception) -> None:
         """Tell of an error that must not be."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Flush:
     targets: list[tuple[Drain, tuple[int, int]]]
     reply: SimpleQueue[bool] = field(default_factory=SimpleQueue)
 
+    def reached(self) -> bool:
+        return all(drain.caught_up(target) for drain, target in self.targets)
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class _Stop:
     deadline: float
     reply: SimpleQueue[bool] = field(default_factory=SimpleQueue)
@@ -106,11 +117,16 @@ class Writer:
         # Who pops the permit is the writer, or starts the thread that is.
         self._permit = [True]
         self._start_failed = -START_RETRY
+        # Writer thread only:
         self._flushes: list[_Flush] = []
-        self._stop: _Stop | None = None
-        self._asleep = True  # set by the writer, unset by both
+        self._stops: list[_Stop] = []
+        self._blocked = False  # by a lock or the disk
+        self._failures = 0  # of the disk, one after the other
+        # Set by the writer, unset by both:
+        self._asleep = True
+        self._lingering = False
         self._pressed = False  # set by producers, unset by the writer
-        self._blocked = False  # by a lock or the disk; writer thread only
+        self.ended = False  # set by the writer, for good
         self.rings = True
 
     # -- any thread -------------------------------------------------------------
@@ -134,7 +150,9 @@ class Writer:
 
     def hurry(self, behind: int) -> None:
         """End the writer's lingering; press if it is far *behind* (segments)."""
-        self._tokens.put(None)
+        if self._lingering:
+            self._lingering = False
+            self._tokens.put(None)
         if behind >= PRESSED_AT and not self._blocked:
             self._pressed = True
             self.rings = True
@@ -154,23 +172,29 @@ class Writer:
             # the spool, for a later attempt or for the next process.
             self._start_failed = now
             self._permit.append(True)
+            # Whoever came meanwhile believed that there is a writer: ring again.
+            self._asleep = True
+            self.rings = True
             return False
         return True
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was accepted before is in the log."""
-        flush = _Flush(
-            [
-                (drain, target)
-                for drain in self._drains
-                if (target := drain.chain.position()) is not None
-            ]
-        )
-        return not flush.targets or self._ask(flush, timeout)
+        targets = [
+            (drain, target)
+            for drain in self._drains
+            if (target := drain.chain.position()) is not None
+        ]
+        flush = _Flush(targets)
+        if flush.reached():
+            return True
+        if is_writer(_thread.get_ident()):
+            return False  # a logging handler that flushes: it would wait for itself
+        return self._ask(flush, timeout)
 
     def stop(self, timeout: float | None) -> bool:
         """Drain what is left, and end the thread."""
-        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        deadline = _FOREVER if timeout is None else time.monotonic() + timeout
         return self._ask(_Stop(deadline), None if timeout is None else timeout + 1)
 
     def _ask(self, token: _Flush | _Stop, timeout: float | None) -> bool:
@@ -179,6 +203,8 @@ class Writer:
         self._wake()
         if self._permit:
             return self._work_here(token, timeout)
+        if self.ended:
+            self._refuse_tokens()
         try:
             return token.reply.get(timeout=timeout)
         except Empty:
@@ -186,19 +212,23 @@ class Writer:
 
     def _work_here(self, token: _Flush | _Stop, timeout: float | None) -> bool:
         """Be the writer for a while: there is no thread to be had."""
-        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        deadline = _FOREVER if timeout is None else time.monotonic() + timeout
         try:
             self._permit.pop()
         except IndexError:
             return False
+        ident = _thread.get_ident()
+        register_writer(ident)
         try:
             while token.reply.empty() and time.monotonic() < deadline:
-                if self._pass() is None:
+                wait = self._pass()
+                if wait is None:
                     break
-                self._take_tokens(0.001)
+                self._take_tokens(min(wait, 0.01))
             return not token.reply.empty() and token.reply.get()
         finally:
-            self._permit.append(True)
+            unregister_writer(ident)
+            self._give_up()
 
     # -- the thread -------------------------------------------------------------
 
@@ -207,22 +237,46 @@ class Writer:
         register_writer(ident)
         try:
             while (wait := self._pass()) is not None:
-                self._sleep(wait)
+                if self._blocked:
+                    self._pause(wait)
+                else:
+                    self._sleep(wait)
         finally:
             unregister_writer(ident)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self.ended:
+            # A token that is put after this finds the end by itself; see _ask().
+            self._refuse_tokens()
+        else:
+            # Something that is no Exception got out (a logging handler may call
+            # sys.exit): the next record starts another thread.
+            self._asleep = True
+            self.rings = True
+            self._permit.append(True)
 
     def _sleep(self, wait: float) -> None:
-        idle = wait > self._linger
-        if idle:
+        if wait > self._linger:
             # First the flag, then the look: a producer puts first, then looks at the
             # flag.  One of the two sees the other.
             self._asleep = True
             self.rings = True
             if not all(drain.empty() for drain in self._drains):
                 wait = self._linger
+        else:
+            self._lingering = True
         self._take_tokens(wait)
+        self._lingering = False
         self._asleep = False
         self.rings = self._pressed
+
+    def _pause(self, wait: float) -> None:
+        """Wait all of *wait*: who hurries us can't make a lock or a disk come free."""
+        end = time.monotonic() + wait
+        while wait > 0:
+            self._take_tokens(wait)
+            wait = end - time.monotonic()
 
     def _take_tokens(self, wait: float) -> None:
         try:
@@ -231,31 +285,38 @@ class Writer:
                 if isinstance(token, _Flush):
                     self._flushes.append(token)
                 elif isinstance(token, _Stop):
-                    self._stop = token
+                    self._stops.append(token)
                 token = self._tokens.get_nowait()
         except Empty:
             pass
 
     def _pass(self) -> float | None:
         """Do what there is to do; return how long to wait, None to end."""
-        try:
-            return self._one_pass()
-        except OSError as error:
-            assert self._chores is not None
-            self._chores.failed(error)
-            return self._retry(DISK_RETRY)
-        except Contended:
-            return self._retry(LOCK_RETRY)
-        except Exception as error:  # a bug of ours must not end the thread
-            assert self._chores is not None
-            self._chores.broken(error)
-            return self._retry(DISK_RETRY)
-
-    def _one_pass(self) -> float | None:
         assert self._chores is not None
-        self._chores.before_drain()
-        worked = False
         self._blocked = False
+        try:
+            due = self._one_pass(self._chores)
+            self._failures = 0
+        except Contended:
+            self._blocked = True
+            self._chores.contended()
+            due = random.uniform(*LOCK_RETRY)  # noqa: S311
+        except Exception as error:
+            self._blocked = True
+            if isinstance(error, OSError):
+                self._chores.failed(error)
+            else:  # a bug of ours must not end the thread
+                self._chores.broken(error)
+            self._failures += 1
+            longest = min(DISK_RETRY[1], DISK_RETRY[0] * 2**self._failures)
+            due = random.uniform(DISK_RETRY[0], longest)  # noqa: S311
+        if self._stops and self._stopped():
+            return None
+        return due
+
+    def _one_pass(self, chores: Chores) -> float:
+        chores.before_drain()
+        worked = False
         held: Contended | OSError | None = None
         for drain in self._drains:
             try:
@@ -265,43 +326,47 @@ class Writer:
         self._answer_flushes()
         self._pressed = False
         self.rings = self._asleep
+        due = chores.after_drain(worked=worked)
         if held is not None:
-            self._blocked = True
             raise held
-        due = self._chores.after_drain(worked=worked)
-        if self._stop is not None and self._stopped():
-            return None
-        if self._flushes or self._stop is not None:
+        if self._flushes or self._stops:
             return 0.0
         return self._linger if worked else max(0.0, due)
-
-    def _retry(self, bounds: tuple[float, float]) -> float | None:
-        if self._stop is not None and self._stopped():
-            return None
-        return random.uniform(*bounds)  # noqa: S311
 
     def _answer_flushes(self) -> None:
         left = []
         for flush in self._flushes:
-            if all(drain.caught_up(target) for drain, target in flush.targets):
+            if flush.reached():
                 flush.reply.put(True)
             else:
                 left.append(flush)
         self._flushes = left
 
     def _stopped(self) -> bool:
-        assert self._stop is not None
-        empty = True
+        """End, if all is written or nobody wants to wait any longer."""
         for drain in self._drains:
             drain.chain.seal_all()
-            empty = drain.empty() and empty
-        if not empty and time.monotonic() < self._stop.deadline:
+        empty = all(drain.empty() for drain in self._drains)
+        if not empty and time.monotonic() < max(s.deadline for s in self._stops):
             return False
+        self._answer_flushes()
         for drain in self._drains:
             drain.end()
-        self._answer_flushes()
-        self._stop.reply.put(empty)
+        self.ended = True
+        replies = [*(f.reply for f in self._flushes), *(s.reply for s in self._stops)]
+        for reply in replies:
+            reply.put(empty)
         return True
+
+    def _refuse_tokens(self) -> None:
+        """Answer whoever came too late, so that nobody waits for ever."""
+        try:
+            while True:
+                token = self._tokens.get_nowait()
+                if token is not None:
+                    token.reply.put(all(drain.left == 0 for drain in self._drains))
+        except Empty:
+            pass
 
 
 __all__ = ["Chores", "Writer"]

@@ -35,8 +35,10 @@ from tokenpak.telemetry.store.names import day_file_name
 from tokenpak.telemetry.store.notes import Note, Notes
 
 MAX_OPEN: Final = 4
-"""Day files kept open: today's, yesterday's, and two for what is recovered."""
+"""Day files kept open: today's and yesterday's of two streams."""
 _TRIES: Final = 16
+_WINDOW: Final = 1024 * 1024
+"""Compared at a time: what is there of a range is looked at again with each retry."""
 
 
 class Contended(Exception):  # noqa: N818  (a state, not an error)
@@ -143,8 +145,10 @@ class DayFiles:
         """Force all that was appended to the disk."""
         for path in list(self._dirty):
             fd = self._open.get(path)
-            if fd is not None:
-                self._files.sync(fd)
+            if fd is None:  # closed meanwhile, for others
+                fd = self._files.open_append(path)
+                self._remember(path, fd)
+            self._files.sync(fd)
             self._dirty.discard(path)
 
     def _lock(self, path: str) -> tuple[int, FileStatus]:
@@ -189,31 +193,58 @@ class DayFiles:
 Reader = Callable[[int, int], bytes]
 
 
-def judge(note: Note, data: Buffer, identity: tuple[int, int], read: Reader) -> int:
+def judge(
+    note: Note, pieces: Sequence[Piece], identity: tuple[int, int], read: Reader
+) -> int:
     """
-    Return how many bytes of *data*, the note's range, the log file holds at its place.
+    Return how many bytes of a note's range the log file holds at its place.
 
     Args:
         note: a note that is not done.
-        data: the bytes of its range.
+        pieces: what its range consists of.
         identity: device and inode of the file that has the day's name now.
         read: ``read(size, offset)`` of that file.
 
     """
     if identity != (note.device, note.inode):
         return 0
-    there = read(len(data), note.offset)
-    view = memoryview(data)
-    if there == view[: len(there)]:
-        return len(there)
-    low, high = 0, len(there)  # the longest common prefix, by halving
-    while low < high:
+    same = 0
+    for piece in pieces:
+        for start in range(piece.start, piece.end, _WINDOW):
+            expected = bytes(piece.data[start : min(start + _WINDOW, piece.end)])
+            there = read(len(expected), note.offset + same)
+            common = _common_prefix(expected, there)
+            same += common
+            if common < len(expected):
+                return same
+    return same
+
+
+def _common_prefix(one: bytes, other: bytes) -> int:
+    low, high = 0, min(len(one), len(other))
+    if one[:high] == other[:high]:
+        return high
+    while low < high:  # by halving
         middle = (low + high + 1) // 2
-        if there[:middle] == view[:middle]:
+        if one[:middle] == other[:middle]:
             low = middle
         else:
             high = middle - 1
     return low
+
+
+def whole_lines(pieces: Sequence[Piece], size: int) -> int:
+    """Return how many of the first *size* bytes of *pieces* are whole lines."""
+    whole = seen = 0
+    for piece in pieces:
+        part = bytes(piece.view[: max(0, size - seen)])
+        found = part.rfind(b"\n")
+        if found >= 0:
+            whole = seen + found + 1
+        seen += piece.end - piece.start
+        if seen >= size:
+            break
+    return whole
 
 
 def behind(pieces: Sequence[Piece], size: int) -> list[Piece]:
@@ -292,10 +323,10 @@ class Appender:
         if note is None or note.done:
             return
         pieces = pieces_of(note)
-        data = b"".join(piece.view for piece in pieces)
+        size = sum(piece.end - piece.start for piece in pieces)
         with self._day_files.locked(self._notes.stream, note.day) as log:
-            there = judge(note, data, log.identity, log.read)
-            whole = there == len(data)
+            there = judge(note, pieces, log.identity, log.read)
+            whole = there == size
             at_end = (
                 log.identity == (note.device, note.inode)
                 and note.offset + there == log.size
@@ -303,7 +334,7 @@ class Appender:
             if whole or at_end:
                 self._finish(log, behind(pieces, there))
                 return
-            complete = data.rfind(b"\n", 0, there) + 1
+            complete = whole_lines(pieces, there)
             self._append(log, note.day, behind(pieces, complete))
 
 
@@ -315,4 +346,5 @@ __all__ = [
     "Piece",
     "behind",
     "judge",
+    "whole_lines",
 ]

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from filelock import lock_descriptor, unlock_descriptor
+from tokenpak.telemetry.store.lock import try_lock, unlock
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
@@ -108,7 +108,7 @@ class OsFiles:
             fd = os.open(path, flags, mode)
             self.descriptors[fd] = path
         finally:
-            self.opening.pop()
+            self.opening.remove(path)
         return fd
 
     def open_append(self, path: str) -> int:
@@ -174,11 +174,11 @@ class OsFiles:
 
     def lock(self, fd: int) -> bool:
         """Take the exclusive lock, or return False at once: somebody has it."""
-        return lock_descriptor(fd, blocking=False)
+        return try_lock(fd)
 
     def unlock(self, fd: int) -> None:
         """Release the lock."""
-        unlock_descriptor(fd)
+        unlock(fd)
 
     def close(self, fd: int) -> None:
         """Close *fd*."""
@@ -193,7 +193,7 @@ class OsFiles:
             self.descriptors.pop(fd, None)
             _close_quietly(fd)
         if self.opening:
-            places = {os.path.dirname(path) for path in self.opening}
+            places = {os.path.realpath(os.path.dirname(path)) for path in self.opening}
             self.opening.clear()
             _close_unregistered(places)
 
@@ -216,9 +216,10 @@ def _close_unregistered(places: set[str]) -> None:
         except OSError:
             continue
         path = path.removesuffix(" (deleted)")
-        appends = bool(flags & os.O_APPEND)
+        place, name = os.path.split(path)
+        log_file = bool(flags & os.O_APPEND) and name.endswith(".jsonl")
         reads_only = flags & os.O_ACCMODE == os.O_RDONLY
-        if os.path.dirname(path) in places and (appends or reads_only):
+        if place in places and (log_file or (reads_only and name.endswith(".spool"))):
             _close_quietly(fd)
 
 
@@ -252,6 +253,18 @@ def make_directories(path: str) -> None:
     os.chmod(path, DIRECTORY_MODE)  # whatever the umask left of it
 
 
+def is_private(path: str) -> bool:
+    """Return whether *path* is a directory of ours that others cannot write to."""
+    if not hasattr(os, "geteuid"):
+        return True
+    status = os.lstat(path)
+    return (
+        stat.S_ISDIR(status.st_mode)
+        and status.st_uid == os.geteuid()
+        and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
+
+
 __all__ = [
     "DIRECTORY_MODE",
     "FILE_MODE",
@@ -259,5 +272,6 @@ __all__ = [
     "FileStatus",
     "Files",
     "OsFiles",
+    "is_private",
     "make_directories",
 ]

@@ -117,7 +117,12 @@ class Notes:
             return "is not a spool"
         if words[1] != VERSION:
             return f"is a spool of version {words[1]}; this program reads {VERSION}"
-        if words[4] >= len(STREAMS) or not 0 < words[3] <= MAX_SLOTS:
+        if (
+            words[4] >= len(STREAMS)
+            or not 0 < words[3] <= MAX_SLOTS
+            or not 4096 <= words[2] <= 2**30
+            or words[2] % 4096
+        ):
             return "has a damaged head"
         return None
 

@@ -15,6 +15,7 @@ import os
 import tempfile
 from typing import Final
 
+from tokenpak.telemetry.store.files import is_private
 from tokenpak.telemetry.store.names import SPOOL_DIR
 
 RELIABLE: Final = frozenset(
@@ -37,10 +38,16 @@ def spool_directories(log_dir: str, spool_dir: str | None = None) -> list[str]:
     own = os.path.join(log_dir, SPOOL_DIR)
     local = _local_directory(log_dir)
     if spool_dir is not None:
-        return [os.path.join(spool_dir, _tag(log_dir)), own, local]
-    if file_system_of(log_dir) in RELIABLE:
-        return [own, local]
-    return [local, own]
+        places = [os.path.join(spool_dir, _tag(log_dir)), own, local]
+    elif file_system_of(log_dir) in RELIABLE:
+        places = [own, local]
+    else:
+        places = [local, own]
+    # In a directory that everybody may write to, somebody else may have been first.
+    user_place = os.path.dirname(local)
+    if os.path.lexists(user_place) and not is_private(user_place):
+        places.remove(local)
+    return places
 
 
 def _tag(log_dir: str) -> str:

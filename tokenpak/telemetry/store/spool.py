@@ -8,8 +8,9 @@ A segment is the zero-filled range of one slot under a mapping of its own.  Line
 no NUL byte (JSON escapes it), so the end of what a segment holds is its first zero.
 
 The pages of the mapping belong to the kernel: what was stored stays when the process
-dies at any instruction (Q1).  A death inside a store leaves zeros in the last line, so
-that line ends early, without its newline: it was not accepted.
+dies at any instruction (Q1).  A death inside a store leaves a last line with zeros in
+it, at its end or, since copying may begin there, in front of it.  It was not accepted,
+and whoever recovers tells it by the zeros.
 
 Owners.  A spool has a random name.  It is created under a temporary one, locked, and
 linked into place, so nobody can adopt one that is being born.  The lock is on one open
@@ -28,6 +29,7 @@ from __future__ import annotations
 import mmap
 import os
 import secrets
+import stat
 import sys
 import threading
 import time
@@ -35,7 +37,7 @@ from typing import Final
 
 from tokenpak.telemetry.errors import SpoolError
 from tokenpak.telemetry.settings import SEGMENT_BYTES
-from tokenpak.telemetry.store.files import OsFiles, make_directories
+from tokenpak.telemetry.store.files import OsFiles, is_private, make_directories
 from tokenpak.telemetry.store.notes import HEADER_WORDS, WORD, Notes
 
 HEAD_BYTES: Final = 65_536
@@ -168,6 +170,8 @@ class SpoolFile:
         if not hasattr(os, "posix_fallocate"):
             raise SpoolError(directory, "this system cannot reserve space for a spool")
         make_directories(directory)
+        if not is_private(directory):
+            raise SpoolError(directory, "belongs to, or can be changed by, other users")
         name = f"{stream}-{secrets.token_hex(8)}{SUFFIX}"
         new = os.path.join(directory, NEW_PREFIX + name)
         path = os.path.join(directory, name)
@@ -209,11 +213,19 @@ class SpoolFile:
 
         """
         try:
-            lock_fd = files.open(path, os.O_RDONLY)
+            # Not to wait for the other end of what is a FIFO in truth.
+            lock_fd = files.open(path, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
         map_fd = -1
         try:
+            status = os.fstat(lock_fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise SpoolError(path, "is no regular file")
+            if status.st_uid != os.geteuid():
+                # Another user's records go into another user's files.
+                files.close(lock_fd)
+                return None
             if files.lock(lock_fd) and files.status(lock_fd).same_file(
                 files.status_at(path)
             ):
@@ -231,7 +243,7 @@ class SpoolFile:
                 files.close(map_fd)
             files.close(lock_fd)
             raise
-        # Closed without an unlock: if the lock is ours, closing drops it.
+        # If the lock is ours, of a file that is gone, closing drops it.
         files.close(lock_fd)
         return None
 
@@ -323,6 +335,9 @@ class SpoolFile:
 
     def release(self) -> None:
         """Give up the ownership: what is left in the file is an orphan's."""
+        if self._lock_fd >= 0:
+            # Explicitly: a child that was forked meanwhile may hold a copy.
+            self._files.unlock(self._lock_fd)
         for fd in (self._map_fd, self._lock_fd):
             if fd >= 0:
                 self._files.close(fd)

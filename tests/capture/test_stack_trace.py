@@ -1,0 +1,604 @@
+"""C3: a stack trace is what ``traceback.format_exception`` prints, byte for byte."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, TracebackType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strict_line import ERROR_FIELDS, raised_by, raising, strictly
+
+from tokenpak.telemetry.capture import stack
+from tokenpak.telemetry.capture.encode import Encoder
+
+ROOM = 1_000_000
+
+
+def printed(error: BaseException) -> str:
+    """What Python prints; a line cannot hold lone surrogates but as escapes."""
+    text = "".join(traceback.format_exception(error))
+    return text.encode(errors="backslashreplace").decode()
+
+
+def assert_exact(error: BaseException, encoder: Encoder | None = None) -> None:
+    """At first sight, and when the stack is known."""
+    encoder = encoder or Encoder(ROOM)
+    for _ in range(3):
+        record = strictly(encoder.error("req", error, {}), ERROR_FIELDS, ROOM)
+        assert record["stack_trace"] == printed(error)
+
+
+class Outer:
+    """Has an exception class of its own."""
+
+    class InnerError(Exception):
+        """Nested."""
+
+
+class FalseError(Exception):
+    """An exception that is false."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class EmptyError(Exception):
+    """An exception with a length."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+class SilentError(Exception):
+    """An exception that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class NoText(Exception):
+    """An exception whose text is none."""
+
+    def __str__(self) -> str:
+        return 5  # type: ignore[return-value]
+
+
+class LoudStr(str):
+    """A str with ideas of its own."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "said"
+
+    def __format__(self, spec: str) -> str:
+        return "formatted"
+
+
+class LoudError(Exception):
+    """An exception whose text is no plain str."""
+
+    def __str__(self) -> str:
+        return LoudStr("held")
+
+
+def recursive(depth: int) -> None:
+    """Raise, *depth* calls further down."""
+    if depth == 0:
+        raise ValueError("bottom")
+    recursive(depth - 1)
+
+
+def local_class() -> BaseException:
+    """Return an exception of a class that is local to a function."""
+
+    class LocalError(Exception):
+        pass
+
+    return raising(LocalError("local"))
+
+
+def with_cause(error: BaseException, cause: BaseException | None) -> BaseException:
+    """Return *error*, raised from *cause*."""
+
+    def thrower() -> None:
+        raise error from cause
+
+    return raised_by(thrower)
+
+
+def during(error: BaseException, first: BaseException) -> BaseException:
+    """Return *error*, raised while *first* was handled."""
+
+    def thrower() -> None:
+        try:
+            raise first
+        except BaseException:
+            raise error  # noqa: B904
+
+    return raised_by(thrower)
+
+
+def suppressed() -> BaseException:
+    """Return one raised `from None`."""
+
+    def thrower() -> None:
+        try:
+            raise KeyError("hidden")
+        except KeyError:
+            raise ValueError("shown") from None
+
+    return raised_by(thrower)
+
+
+def chain_of(length: int) -> BaseException:
+    """Return an exception at the end of causes and contexts in turn."""
+    error = raising(ValueError("link 0"))
+    for number in range(1, length):
+        follow = with_cause if number % 2 else during
+        error = follow(RuntimeError(f"link {number}"), error)
+    return error
+
+
+def cycle() -> BaseException:
+    """Return an exception that caused itself, by way of another."""
+    first, second = raising(ValueError("hen")), raising(ValueError("egg"))
+    first.__cause__, second.__cause__ = second, first
+    return first
+
+
+def context_cycle() -> BaseException:
+    """Return an exception that is in its own context."""
+    first, second = raising(ValueError("hen")), raising(ValueError("egg"))
+    first.__context__, second.__context__ = second, first
+    return first
+
+
+def noted(*notes: object) -> BaseException:
+    """Return an exception with notes, whatever they are."""
+    error = raising(ValueError("with notes"))
+    error.__notes__ = list(notes)  # type: ignore[attr-defined]
+    return error
+
+
+def noted_cause() -> BaseException:
+    """Return an exception whose cause has a note."""
+    return with_cause(RuntimeError("effect"), noted("a note on the cause"))
+
+
+def groups() -> BaseException:
+    """Return a group in a group, with tracebacks in both."""
+    inner = raising(ExceptionGroup("inner", [raising(KeyError("k")), OSError(2, "no")]))
+    assert isinstance(inner, Exception)
+    return raising(ExceptionGroup("outer", [raising(TypeError("t")), inner]))
+
+
+def group_as_cause() -> BaseException:
+    """Return an exception caused by a group."""
+    return with_cause(ValueError("effect"), groups())
+
+
+def syntax_error() -> BaseException:
+    """Return one from the compiler, with its caret."""
+    return raised_by(compile, "a = (1,\nb c\n", "<made up>", "exec")
+
+
+def name_error() -> BaseException:
+    """Return one that suggests a name from the locals of the frame."""
+
+    def thrower() -> None:
+        temperature = 1
+        print(temperatur, temperature)  # type: ignore[name-defined]  # noqa: F821
+
+    return raised_by(thrower)
+
+
+def attribute_error() -> BaseException:
+    """Return one that suggests another attribute."""
+    return raised_by(lambda: Outer.InnerErro)  # type: ignore[attr-defined]
+
+
+def import_error() -> BaseException:
+    """Return one that suggests another name to import."""
+
+    def thrower() -> None:
+        from collections import defaultdic  # type: ignore[attr-defined]  # noqa: F401
+
+    return raised_by(thrower)
+
+
+def suggestion_as_context() -> BaseException:
+    """Return an exception raised while one with a suggestion was handled."""
+    return during(ValueError("later"), name_error())
+
+
+def from_generator() -> BaseException:
+    """Return one that came through generator frames."""
+
+    def inner() -> Iterator[int]:
+        yield 1
+        raise ValueError("inside a generator")
+
+    def outer() -> Iterator[int]:
+        yield from inner()
+
+    return raised_by(list, outer())
+
+
+def without_source() -> BaseException:
+    """Return one from code that has no file."""
+    return raised_by(exec, "def f():\n    raise ValueError('x')\nf()", {})
+
+
+def with_other_module() -> BaseException:
+    """Return one whose module is no text."""
+    cls = type("OddError", (Exception,), {"__module__": 7})
+    return raising(cls("odd"))
+
+
+def with_surrogate_module() -> BaseException:
+    """Return one whose class has a lone surrogate in its module's name."""
+    return raising(type("GrößeError", (Exception,), {"__module__": "m\udc80"})("x"))
+
+
+def with_surrogate_file() -> BaseException:
+    """Return one from a file whose name is not UTF-8."""
+    code = compile("raise ValueError('x')", "bad\udc80.py", "exec")
+    return raised_by(exec, code, {})
+
+
+MAKERS: dict[str, Callable[[], BaseException]] = {
+    "never raised": lambda: ValueError("no traceback"),
+    "raised": lambda: raising(ValueError("plain")),
+    "no message": lambda: raising(ValueError()),
+    "empty message": lambda: raising(ValueError("")),
+    "message None": lambda: raising(ValueError(None)),
+    "several lines": lambda: raising(ValueError("one\ntwo\n\nthree\n")),
+    "quotes and controls": lambda: raising(ValueError('"\\/\b\f\t\r\0\x1b\x7f\x85')),
+    "unicode": lambda: raising(ValueError("Grüße \U0001f980 \u2028 \ufeff")),
+    "lone surrogates": lambda: raising(ValueError("a\udc80b\ud800")),
+    "escape lookalike": lambda: raising(ValueError("\\udc80 \udc80")),
+    "key error": lambda: raising(KeyError("key")),
+    "two arguments": lambda: raising(OSError(2, "No such file", "name")),
+    "unicode error": lambda: raised_by(b"\xff".decode),
+    "json error": lambda: raised_by(json.loads, "{"),
+    "from C": lambda: raised_by(math.sqrt, -1),
+    "keyboard interrupt": lambda: raising(KeyboardInterrupt()),
+    "system exit": lambda: raising(SystemExit(3)),
+    "stop iteration": lambda: raising(StopIteration(1)),
+    "nested class": lambda: raising(Outer.InnerError("nested")),
+    "local class": local_class,
+    "false": lambda: raising(FalseError("false")),
+    "false cause": lambda: with_cause(ValueError("a"), raising(FalseError("false"))),
+    "false, with a cause": lambda: with_cause(FalseError("f"), raising(KeyError("k"))),
+    "length 0": lambda: during(EmptyError("empty"), KeyError("first")),
+    "str raises": lambda: raising(SilentError()),
+    "str of a cause raises": lambda: with_cause(ValueError("a"), SilentError()),
+    "str returns no text": lambda: raising(NoText()),
+    "str with own methods": lambda: raising(LoudError()),
+    "cause with such a str": lambda: with_cause(ValueError("a"), LoudError()),
+    "cause": lambda: with_cause(ValueError("effect"), raising(KeyError("cause"))),
+    "cause without traceback": lambda: with_cause(ValueError("effect"), KeyError("c")),
+    "context": lambda: during(ValueError("second"), KeyError("first")),
+    "from None": suppressed,
+    "from None, bare": lambda: with_cause(ValueError("shown"), None),
+    "chain of 5": lambda: chain_of(5),
+    "chain of 60": lambda: chain_of(60),
+    "cycle of causes": cycle,
+    "cycle of contexts": context_cycle,
+    "one note": lambda: noted("a note"),
+    "notes of all kinds": lambda: noted("two\nlines", 5, "\udc80", ""),
+    "no notes": noted,
+    "note on the cause": noted_cause,
+    "groups": groups,
+    "group as cause": group_as_cause,
+    "syntax error": syntax_error,
+    "syntax error of one's own": lambda: raising(SyntaxError("made", ("f", 1, 2, "x"))),
+    "bad literal": lambda: raised_by(ast.literal_eval, "[1,"),
+    "name error": name_error,
+    "attribute error": attribute_error,
+    "import error": import_error,
+    "suggestion in a context": suggestion_as_context,
+    "recursion of 2": lambda: raised_by(recursive, 2),
+    "recursion of 3": lambda: raised_by(recursive, 3),
+    "recursion of 4": lambda: raised_by(recursive, 4),
+    "recursion of 300": lambda: raised_by(recursive, 300),
+    "recursion error": lambda: raised_by(recursive, sys.getrecursionlimit() + 5),
+    "generators": from_generator,
+    "no source": without_source,
+    "module that is no text": with_other_module,
+    "module with a surrogate": with_surrogate_module,
+    "file name with a surrogate": with_surrogate_file,
+}
+
+
+@pytest.mark.parametrize("what", MAKERS)
+def test_c3_a_stack_trace_is_what_python_prints(what: str) -> None:
+    """At first sight, when it is known, and when the same comes up once more."""
+    encoder = Encoder(ROOM)
+
+    first, again = MAKERS[what](), MAKERS[what]()
+
+    assert_exact(first, encoder)
+    assert_exact(again, encoder)
+
+
+@pytest.mark.parametrize("error_class", [ValueError, KeyError, Outer.InnerError])
+def test_c3_a_known_stack_takes_each_message(error_class: type[Exception]) -> None:
+    """Only the last line changes from one failure to the next at the same place."""
+    encoder = Encoder(ROOM)
+
+    for message in ("first", "", "second\nline", "\udcff", '"', "first", "\\n"):
+        assert_exact(raising(error_class(message)), encoder)
+
+
+def test_c3_frames_are_told_apart_by_the_instruction() -> None:
+    """Two places in one function, and one place by way of two others."""
+
+    def place(number: int) -> None:
+        if number % 2:
+            raise ValueError("odd")
+        raise ValueError("even")
+
+    def way(number: int) -> None:
+        place(number)
+        place(number + 1)
+
+    encoder = Encoder(ROOM)
+
+    for function in (place, way):
+        for number in (0, 1, 2):
+            assert_exact(raised_by(function, number), encoder)
+
+
+def test_c3_one_line_may_raise_in_two_columns() -> None:
+    """Python marks which part of the line it was."""
+
+    def divide(a: float, b: float, c: float) -> float:
+        return (1 / a) + (1 / b) + (1 / c)
+
+    encoder = Encoder(ROOM)
+
+    for values in ((0, 1, 1), (1, 0, 1), (1, 1, 0)):
+        assert_exact(raised_by(divide, *values), encoder)
+
+
+def test_c3_equal_code_from_two_files_is_told_apart(tmp_path: Path) -> None:
+    """Code objects of one text are equal but for the file that they name."""
+    encoder = Encoder(ROOM)
+    texts = []
+
+    for name in ("one.py", "two.py"):
+        path = tmp_path / name
+        path.write_text("raise ValueError('x')\n")
+        error = raised_by(exec, compile(path.read_text(), str(path), "exec"), {})
+        assert_exact(error, encoder)
+        texts.append(printed(error))
+
+    assert texts[0] != texts[1]
+
+
+def test_c3_code_that_is_made_and_thrown_away_is_never_mixed_up() -> None:
+    """An address is used again after its code died, so the cache keeps code alive."""
+    encoder = Encoder(ROOM)
+
+    for number in range(300):
+        text = f"def made_{number}():\n{chr(10) * (number % 7)} raise ValueError\n"
+        names: dict[str, Any] = {}
+        exec(compile(text, f"<made {number}>", "exec"), names)
+        assert_exact(raised_by(names.pop(f"made_{number}")), encoder)
+
+
+def test_c3_tracebacklimit_counts_when_it_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Set, changed and taken back, with a stack that is known already."""
+    encoder = Encoder(ROOM)
+    error = raised_by(recursive, 2)
+    assert_exact(error, encoder)
+
+    for limit in (2, 0, 1, None):
+        monkeypatch.setattr(sys, "tracebacklimit", limit, raising=False)
+        assert_exact(error, encoder)
+    monkeypatch.delattr(sys, "tracebacklimit")
+
+    assert_exact(error, encoder)
+    assert_exact(raised_by(recursive, 1), encoder)
+
+
+def hand_made(lasti: int, lineno: int) -> TracebackType:
+    """Return a traceback such as a template engine puts together."""
+    tb = raised_by(recursive, 1).__traceback__
+    assert tb is not None
+    return TracebackType(None, tb.tb_frame, lasti, lineno)
+
+
+@pytest.mark.parametrize("lineno", [1, 100_000])
+def test_c3_a_traceback_may_be_made_by_hand(lineno: int) -> None:
+    """With a line of its own, and no instruction that would tell one."""
+    error = ValueError("made").with_traceback(hand_made(-1, lineno))
+
+    assert_exact(error)
+
+
+def test_c3_hand_made_tracebacks_with_one_instruction_differ_by_line() -> None:
+    """The line counts where the instruction tells none."""
+    encoder = Encoder(ROOM)
+
+    for lineno in (5, 6, 7):
+        error = ValueError("made").with_traceback(hand_made(-1, lineno))
+        assert_exact(error, encoder)
+
+
+def test_c1_an_instruction_that_no_code_has_is_survived() -> None:
+    """Python itself cannot print such a traceback; a record is made all the same."""
+    error = ValueError("made").with_traceback(hand_made(1_000_000, 3))
+
+    record = strictly(Encoder(ROOM).error("r", error, None), ERROR_FIELDS, ROOM)
+
+    assert "could not be formatted" in record["stack_trace"]
+    assert record["message"] == "made"
+
+
+def test_c3_classes_that_call_themselves_equal_are_told_apart() -> None:
+    """A metaclass decides what is equal; we don't ask it."""
+
+    class ByName(type):
+        def __eq__(cls, other: object) -> bool:
+            return isinstance(other, ByName) and cls.__name__ == other.__name__
+
+        def __hash__(cls) -> int:
+            return hash(cls.__name__)
+
+    encoder = Encoder(ROOM)
+
+    for module in ("one", "two"):
+        made = ByName("SameError", (Exception,), {"__module__": module})
+        assert_exact(raising(made("x")), encoder)
+
+
+def test_c3_a_class_without_a_hash_is_printed() -> None:
+    """A metaclass that defines equality takes the hash away."""
+
+    class Unhashable(type):
+        def __eq__(cls, other: object) -> bool:
+            return cls is other
+
+    made: Any = Unhashable("OddError", (Exception,), {})
+
+    assert_exact(raising(made("x")))
+    assert_exact(with_cause(ValueError("effect"), raising(made("x"))))
+
+
+def test_c3_an_exception_of_the_main_module_has_no_module_in_its_title() -> None:
+    """As in a script, where everything is called ``__main__``."""
+    code = (
+        "import json, traceback\n"
+        "from tokenpak.telemetry.capture.encode import Encoder\n"
+        "class OwnError(Exception): pass\n"
+        "encoder = Encoder(32_000)\n"
+        "try:\n"
+        "    raise OwnError('x')\n"
+        "except OwnError as error:\n"
+        "    for _ in range(2):\n"
+        "        record = json.loads(encoder.error('r', error, None))\n"
+        "        text = ''.join(traceback.format_exception(error))\n"
+        "        print(record['stack_trace'] == text, text.endswith('\\nOwnError: x\\n'))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+    assert done.stdout.split() == ["True"] * 4
+
+
+def all_codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield *code* and what is nested in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from all_codes(constant)
+
+
+def test_c3_instructions_are_inside_their_code_object() -> None:
+    """What makes ``id(code) + tb_lasti`` a name for the two: see stack."""
+    for file in (traceback.__file__, ast.__file__):
+        source = Path(file).read_text(encoding="utf-8")
+        for code in all_codes(compile(source, file, "exec")):
+            # The object has fields of its own before the first instruction.
+            assert sys.getsizeof(code) > len(code.co_code)
+
+
+def test_c3_the_cache_stays_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is emptied when it is full, and what comes back is exact again."""
+    monkeypatch.setattr(stack, "MAX_STACKS", 5)
+    monkeypatch.setattr(stack, "MAX_FRAMES", 40)
+    encoder = Encoder(ROOM)
+    cache = encoder._stacks
+
+    for number in [*range(12), *range(12)]:
+        assert_exact(raised_by(recursive, number), encoder)
+        made = type(f"Made{number}Error", (Exception,), {})
+        assert_exact(raising(made("x")), encoder)
+
+        assert len(cache._entries) <= 5
+        assert len(cache._kinds) <= 5
+        frames = sum(len(entry.codes) + 1 for entry in cache._entries.values())
+        assert frames <= 40
+
+
+def test_c3_a_known_stack_is_not_formatted_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That is what makes a call cheap."""
+    encoder = Encoder(ROOM)
+    errors = [raised_by(recursive, 5), chain_of(4)]
+    for error in errors:
+        encoder.error("r", error, None)
+    expected = [printed(error) for error in errors]
+
+    def no_more(*_: object, **__: object) -> None:
+        raise AssertionError("formatted again")
+
+    monkeypatch.setattr(traceback, "format_exception", no_more)
+    monkeypatch.setattr(traceback, "TracebackException", no_more)
+    lines = [encoder.error("r", error, None) for error in errors]
+
+    assert [json.loads(line)["stack_trace"] for line in lines] == expected
+
+
+SHARED = Encoder(ROOM)
+"""One cache for all examples, so that they meet what others have left."""
+
+makers = st.sampled_from(sorted(MAKERS)).map(MAKERS.__getitem__)
+messages = st.text(st.characters(exclude_categories=()), max_size=20)
+classes = st.sampled_from(
+    [ValueError, KeyError, NameError, Outer.InnerError, FalseError, SyntaxError]
+)
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> BaseException:
+    """Exceptions that are linked at random, in circles too."""
+    made: list[BaseException] = [
+        draw(makers)() if draw(st.booleans()) else draw(classes)(draw(messages))
+        for _ in range(draw(st.integers(1, 5)))
+    ]
+    for error in made:
+        if draw(st.booleans()):
+            raising(error)
+        for attribute in ("__cause__", "__context__"):
+            if draw(st.booleans()):
+                setattr(error, attribute, draw(st.sampled_from(made)))
+        error.__suppress_context__ = draw(st.booleans())
+        if draw(st.integers(0, 4)) == 0:
+            error.add_note(draw(messages))
+    return made[0]
+
+
+@settings(deadline=None)
+@given(chains())
+def test_c3_any_chain_is_what_python_prints(error: BaseException) -> None:
+    """Whatever hangs together with whatever."""
+    try:
+        printed(error)
+    except RecursionError:  # older traceback modules cannot print some circles
+        return
+
+    assert_exact(error, SHARED)

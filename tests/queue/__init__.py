@@ -1,0 +1,1 @@
+"""The chain, its supply, the drain, the writer and recovery."""

@@ -1,0 +1,218 @@
+"""
+Q2 and Q3: whatever comes between whatever, each thread's lines stay in order.
+
+One thread plays all parts, so every interleaving can be had again.  Operations come
+between others in two ways: a *late* producer has fetched where to write, and goes on
+after any number of other operations; and whatever is done inside a write, a seal or a
+look at the position is what a signal handler or another thread would do there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from unittest import mock
+
+import hypothesis.strategies as st
+from hypothesis import given, settings
+
+from tests.queue.rig import DAY, NEXT_DAY, SEGMENT, Rig, make_line
+from tests.store.fakes import LOG_DIR, Disk, lines_of
+from tokenpak.telemetry.queue.chain import ForkGuard, Target
+from tokenpak.telemetry.store import spool
+from tokenpak.telemetry.store.spool import Segment
+
+PATHS = [f"{LOG_DIR}/errors-{day}.jsonl" for day in (DAY, NEXT_DAY)]
+THREADS = 4
+
+
+class Interrupted(Segment):
+    """A segment that lets others act before and after each of its steps."""
+
+    __slots__ = ()
+    between: Callable[[], None] = staticmethod(lambda: None)
+
+    def write(self, line: bytes) -> int:  # type: ignore[override]
+        """Let others act, and write."""
+        type(self).between()
+        try:
+            return super().write(line)
+        finally:
+            type(self).between()
+
+    def seal(self) -> None:
+        """Let others act, and seal."""
+        type(self).between()
+        super().seal()
+        type(self).between()
+
+    def tell(self) -> int:
+        """Tell the position, which may be old at once."""
+        position = super().tell()
+        type(self).between()
+        return position
+
+
+@dataclass(frozen=True)
+class Op:
+    """What happens next, and in whose name."""
+
+    kind: str
+    thread: int
+    size: int
+    day: str
+
+
+ops = st.builds(
+    Op,
+    st.sampled_from(
+        ("put", "put", "put", "fetch", "go on", "seal", "drain", "fork", "forked")
+    ),
+    st.integers(0, THREADS - 1),
+    st.one_of(
+        st.integers(80, 300), st.integers(SEGMENT // 3, SEGMENT - 1), st.just(SEGMENT)
+    ),
+    st.sampled_from((DAY, DAY, DAY, NEXT_DAY)),
+)
+
+
+@dataclass
+class Stage:
+    """The parts, and what they have done."""
+
+    rig: Rig
+    script: deque[Op]
+    accepted: list[list[bytes]] = field(
+        default_factory=lambda: [[] for _ in range(THREADS)]
+    )
+    calls: int = 0
+    late: dict[int, tuple[Target, bytes]] = field(default_factory=dict)
+    guards: list[ForkGuard] = field(default_factory=list)
+    busy: set[int] = field(default_factory=set)
+    writing: bool = False
+    depth: int = 0
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def act(self) -> None:
+        """Do what comes next in the script, if anything."""
+        if self.script and self.depth < 5:
+            self.depth += 1
+            self.do(self.script.popleft())
+            self.depth -= 1
+
+    def do(self, op: Op) -> None:
+        """Do *op*, unless its thread is in the middle of something."""
+        chain = self.rig.chain
+        if op.kind == "drain":
+            self.drain()
+        elif op.kind == "fork":
+            self.guards.append(chain.before_fork())
+        elif op.kind == "forked" and self.guards:
+            chain.after_fork_in_parent(self.guards.pop(0))
+        elif op.kind == "seal":
+            chain.seal_all()
+        elif op.kind == "go on" and op.thread in self.late:
+            self.go_on(op.thread)
+        elif op.thread in self.busy or op.thread in self.late:
+            pass
+        elif op.kind == "put":
+            self.put(op.thread, self.new_line(op), chain.put)
+        elif op.kind == "fetch":
+            self.late[op.thread] = (chain._targets[-1], self.new_line(op))
+
+    def new_line(self, op: Op) -> bytes:
+        """Return a line of the thread's, which no other is like."""
+        return make_line(f"{op.thread}-{next(self.numbers)}", op.size, op.day)
+
+    def go_on(self, thread: int) -> None:
+        """Let a late producer write where it was about to: the rest of put()."""
+        target, line = self.late.pop(thread)
+        chain = self.rig.chain
+
+        def rest(line: bytes) -> None:
+            try:
+                target.write(line)
+            except ValueError:
+                chain._follow(target, line)
+            else:
+                chain._count()
+
+        self.put(thread, line, rest)
+
+    def put(self, thread: int, line: bytes, put: Callable[[bytes], None]) -> None:
+        """Put, in the name of *thread*, which does nothing else meanwhile."""
+        self.busy.add(thread)
+        self.calls += 1
+        put(line)
+        self.accepted[thread].append(line)
+        self.busy.discard(thread)
+
+    def drain(self) -> None:
+        """Let the writer take a step, unless it is in the middle of one."""
+        if not self.writing:
+            self.writing = True
+            self.rig.drain.step()
+            self.writing = False
+
+    def finish(self) -> None:
+        """Let everybody come to an end."""
+        self.script.clear()
+        for thread in list(self.late):
+            self.go_on(thread)
+        self.rig.drain_all()
+
+
+@settings(deadline=None, max_examples=300)
+@given(script=st.lists(ops, min_size=5, max_size=60), slots=st.integers(2, 12))
+def test_q2_no_interleaving_loses_a_line_or_a_threads_order(
+    script: list[Op], slots: int
+) -> None:
+    """
+    Puts, late producers, seals, forks under way and drains, at any point of each other.
+    """
+    disk = Disk()
+    stage = Stage(Rig(disk, slots=slots), deque(script))
+    with (
+        mock.patch.object(spool, "Segment", Interrupted),
+        mock.patch.object(Interrupted, "between", staticmethod(stage.act)),
+    ):
+        while stage.script:
+            stage.act()
+        stage.finish()
+    drops = sum(stage.rig.chain.drops.by_reason().values())
+    written = [lines_of(disk, path) for path in PATHS]
+
+    assert stage.calls == stage.rig.chain.accepted.value + drops
+    assert sum(map(len, written)) == stage.rig.chain.accepted.value
+    for calls in stage.accepted:
+        for lines, day in zip(written, (DAY, NEXT_DAY), strict=True):
+            there = [line + b"\n" for line in lines]
+            mine = [line for line in calls if line[14:24] == day.encode()]
+            kept = set(there)
+            assert [line for line in there if line in set(mine)] == [
+                line for line in mine if line in kept
+            ]
+
+
+@settings(deadline=None, max_examples=100)
+@given(script=st.lists(ops, min_size=5, max_size=60))
+def test_q3_nothing_is_dropped_while_there_is_room(script: list[Op]) -> None:
+    """
+    With more slots than the lines can fill, every call is accepted.
+    """
+    disk = Disk()
+    quiet = [op for op in script if op.kind != "seal"]
+    stage = Stage(Rig(disk, slots=200), deque(quiet))
+    with (
+        mock.patch.object(spool, "Segment", Interrupted),
+        mock.patch.object(Interrupted, "between", staticmethod(stage.act)),
+    ):
+        while stage.script:
+            stage.act()
+            stage.drain()
+        stage.finish()
+
+    assert stage.rig.chain.drops.by_reason() == {}
+    assert stage.rig.chain.accepted.value == stage.calls

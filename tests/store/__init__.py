@@ -1,0 +1,1 @@
+"""Names, days, files, notes, spools and the append."""

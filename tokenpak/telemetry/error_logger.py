@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
 from os import PathLike
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.counter import Counter
 from tokenpak.telemetry.metrics.counters import ErrorCounts
-from tokenpak.telemetry.queue.pipeline import Pipeline
+from tokenpak.telemetry.queue.pipeline import Counts, Pipeline
 from tokenpak.telemetry.settings import Settings, SyncPolicy, resolve_settings
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
 from tokenpak.telemetry.store.notes import NOT_ENCODED
@@ -34,7 +33,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True, eq=True)
 class Stats(Mapping[str, Any]):
     """
     What became of the records of this process.  A snapshot; also a mapping.
@@ -67,19 +65,40 @@ class Stats(Mapping[str, Any]):
     durable: bool
     """Whether pending records survive the process (no spool could be had if not)."""
 
+    __slots__ = (
+        "accepted",
+        "batches",
+        "dropped",
+        "durable",
+        "notices",
+        "pending_bytes",
+        "pending_records",
+        "recovered",
+        "write_errors",
+        "written",
+        "written_bytes",
+    )
+
+    def __init__(self, counts: Counts) -> None:
+        for name in self.__slots__:
+            object.__setattr__(self, name, getattr(counts, name))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name}: a snapshot does not change; call stats() anew")
+
     def __getitem__(self, name: str) -> Any:
-        if name in _STATS:
+        if name in self.__slots__:
             return getattr(self, name)
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_STATS)
+        return iter(self.__slots__)
 
     def __len__(self) -> int:
-        return len(_STATS)
+        return len(self.__slots__)
 
-
-_STATS: Final = tuple(field.name for field in fields(Stats))
+    def __repr__(self) -> str:
+        return f"Stats({', '.join(f'{name}={self[name]!r}' for name in self)})"
 
 
 class ErrorLogger:
@@ -229,20 +248,7 @@ class ErrorLogger:
 
     def stats(self) -> Stats:
         """Return what became of the records of this process."""
-        counts = self._pipeline.counts()
-        return Stats(
-            accepted=counts.accepted,
-            written=counts.written,
-            written_bytes=counts.written_bytes,
-            pending_records=counts.pending_records,
-            pending_bytes=counts.pending_bytes,
-            dropped=counts.dropped,
-            batches=counts.batches,
-            notices=counts.notices,
-            recovered=counts.recovered,
-            write_errors=counts.write_errors,
-            durable=counts.durable,
-        )
+        return Stats(self._pipeline.counts())
 
     def flush(self, timeout: float | None = None) -> bool:
         """

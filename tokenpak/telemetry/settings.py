@@ -15,8 +15,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from tokenpak.telemetry.errors import SettingError
 
@@ -29,8 +28,7 @@ LOG_DIR_VARIABLE: Final = "TOKENPAK_LOG_DIR"
 SyncPolicy = Literal["never", "interval", "batch"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """The checked options of one logger.  See OPTIONS for units and purposes."""
 
     log_dir: str
@@ -45,8 +43,7 @@ class Settings:
     spool_dir: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One option: what it is called, what it may be, what it is for."""
 
     name: str
@@ -254,7 +251,7 @@ def _absolute(path: str | os.PathLike[str]) -> str:
         return expanded
 
 
-if {field.name for field in fields(Settings)} != {option.name for option in OPTIONS}:
+if set(Settings._fields) != {option.name for option in OPTIONS}:
     raise AssertionError("Settings and OPTIONS name different options")
 
 __all__ = [

@@ -14,8 +14,7 @@ Q3  What was drained is published as one object, Progress, so that a reader of i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from tokenpak.telemetry.queue.chain import Chain
 from tokenpak.telemetry.queue.daywatch import DayWatch
@@ -29,8 +28,7 @@ SEGMENTS_A_STEP: Final = 40
 """80 MiB.  More cannot be pending with the default bound: each pass catches up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far one chain is drained, and what became of it."""
 
     segment: Segment | None = None
@@ -70,7 +68,7 @@ def _runs(segment: Segment, start: int, end: int, *, one_day: bool) -> list[Run]
 def _from(pieces: Sequence[Piece], note: Note) -> list[Piece]:
     """Return those of *pieces* that are in the range of *note*."""
     return [
-        replace(piece, start=note.start) if piece.sequence == note.first else piece
+        piece._replace(start=note.start) if piece.sequence == note.first else piece
         for piece in pieces
         if piece.sequence >= note.first
     ]
@@ -247,7 +245,7 @@ class Drain:
             and self.progress.position >= segment.end()
         ):
             following = segment.next
-            self.progress = replace(self.progress, segment=following, position=0)
+            self.progress = self.progress._replace(segment=following, position=0)
             self._free_until(supply, following)
             segment = following
 

@@ -7,7 +7,6 @@ is found where they are missed.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 from tokenpak.telemetry.capture.encode import Encoder
@@ -50,6 +49,8 @@ _Notice.__module__ = "tokenpak.telemetry"
 
 
 def _iso(nanoseconds: int) -> str:
+    from datetime import UTC, datetime  # noqa: PLC0415  (rarely needed)
+
     moment = datetime.fromtimestamp(nanoseconds // 1_000 / 1_000_000, tz=UTC)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.queue import process
@@ -31,8 +30,7 @@ from tokenpak.telemetry.store.spool import Segment, SpoolFile
 _LOOKS: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """What became of the records of this process, added up over the streams."""
 
     accepted: int

@@ -11,14 +11,13 @@ Every line is looked at: after a power failure, pages of a spool may be missing.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.errors import SpoolError
+from tokenpak.telemetry.queue.jitter import jittered
 from tokenpak.telemetry.queue.notice import notice_line
 from tokenpak.telemetry.settings import resolve_settings
 from tokenpak.telemetry.store.append import Appender, Contended, DayFiles, Piece
@@ -38,8 +37,7 @@ PATIENCE: Final = 10.0
 """Seconds that recover() waits for a day file's lock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(NamedTuple):
     """What a recovery found and did."""
 
     spools: int = 0
@@ -51,7 +49,8 @@ class Recovered:
     left: tuple[str, ...] = ()
     """Spools that could not be read, with the reason."""
 
-    def __add__(self, other: Recovered) -> Recovered:
+    def plus(self, other: Recovered) -> Recovered:
+        """Return the sum of both."""
         return Recovered(
             self.spools + other.spools,
             self.records + other.records,
@@ -83,7 +82,7 @@ def recover(log_dir: str, spool_dir: str | None = None) -> Recovered:
     total = Recovered()
     try:
         for path in orphan_candidates(settings.log_dir, settings.spool_dir):
-            total += _patiently(files, day_files, encoder, path)
+            total = total.plus(_patiently(files, day_files, encoder, path))
     finally:
         day_files.close()
     return total
@@ -102,7 +101,7 @@ def _patiently(
                     f"another process has held the lock of the log file that the "
                     f"records in {path} belong to for over {PATIENCE:.0f} s"
                 ) from None
-            time.sleep(random.uniform(0.001, 0.01))  # noqa: S311
+            time.sleep(jittered(0.001, 0.01))
 
 
 def orphan_candidates(log_dir: str, spool_dir: str | None) -> Iterator[str]:
@@ -154,7 +153,7 @@ def recover_one(
             spool.remove()
         else:
             spool.release()
-    return found + Recovered(spools=1)
+    return found.plus(Recovered(spools=1))
 
 
 def empty_orphan(

@@ -18,14 +18,13 @@ little later, so a stuck lock holder keeps nobody from anything but the file (Q6
 from __future__ import annotations
 
 import _thread
-import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
 from tokenpak.telemetry.queue.drain import Drain
+from tokenpak.telemetry.queue.jitter import jittered
 from tokenpak.telemetry.queue.reentry import (
     is_writer,
     register_writer,
@@ -71,19 +70,19 @@ class Chores(Protocol):
         """Tell of an error that must not be."""
 
 
-@dataclass(slots=True, eq=False)
 class _Flush:
-    targets: list[tuple[Drain, tuple[int, int]]]
-    reply: SimpleQueue[bool] = field(default_factory=SimpleQueue)
+    def __init__(self, targets: list[tuple[Drain, tuple[int, int]]]) -> None:
+        self.targets = targets
+        self.reply: SimpleQueue[bool] = SimpleQueue()
 
     def reached(self) -> bool:
         return all(drain.caught_up(target) for drain, target in self.targets)
 
 
-@dataclass(slots=True, eq=False)
 class _Stop:
-    deadline: float
-    reply: SimpleQueue[bool] = field(default_factory=SimpleQueue)
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.reply: SimpleQueue[bool] = SimpleQueue()
 
 
 Token = _Flush | _Stop | None
@@ -300,7 +299,7 @@ class Writer:
         except Contended:
             self._blocked = True
             self._chores.contended()
-            due = random.uniform(*LOCK_RETRY)  # noqa: S311
+            due = jittered(*LOCK_RETRY)
         except Exception as error:
             self._blocked = True
             if isinstance(error, OSError):
@@ -309,7 +308,7 @@ class Writer:
                 self._chores.broken(error)
             self._failures += 1
             longest = min(DISK_RETRY[1], DISK_RETRY[0] * 2**self._failures)
-            due = random.uniform(DISK_RETRY[0], longest)  # noqa: S311
+            due = jittered(DISK_RETRY[0], longest)
         if self._stops and self._stopped():
             return None
         return due

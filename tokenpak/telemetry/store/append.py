@@ -27,8 +27,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from tokenpak.telemetry.store.files import Buffer, Files, FileStatus
 from tokenpak.telemetry.store.names import day_file_name
@@ -45,8 +44,7 @@ class Contended(Exception):  # noqa: N818  (a state, not an error)
     """Somebody else holds the day file's lock; try again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Whole lines of one segment."""
 
     sequence: int
@@ -254,7 +252,7 @@ def behind(pieces: Sequence[Piece], size: int) -> list[Piece]:
         skip = min(size, piece.end - piece.start)
         size -= skip
         if piece.start + skip < piece.end:
-            left.append(replace(piece, start=piece.start + skip))
+            left.append(piece._replace(start=piece.start + skip))
     return left
 
 

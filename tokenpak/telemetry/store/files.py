@@ -20,8 +20,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from tokenpak.telemetry.store.lock import try_lock, unlock
 
@@ -42,8 +41,7 @@ _APPEND: Final = (
 Buffer = bytes | bytearray | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class FileStatus:
+class FileStatus(NamedTuple):
     """What of ``os.stat_result`` tells one file from another, and its size."""
 
     device: int

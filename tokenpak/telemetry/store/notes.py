@@ -33,9 +33,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from datetime import date
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from tokenpak.telemetry.store.names import STREAMS
 
@@ -64,8 +63,7 @@ class Words(Protocol):
     def __setitem__(self, index: int, value: int, /) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """Which bytes of the spool go, or went, to which place of which file."""
 
     day: str
@@ -84,8 +82,7 @@ class Note:
         return (self.last, self.end) if self.done else (self.first, self.start)
 
 
-@dataclass(frozen=True, slots=True)
-class Drops:
+class Drops(NamedTuple):
     """How often records were dropped for one reason, and when (ns since the epoch)."""
 
     reason: str

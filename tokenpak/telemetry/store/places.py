@@ -10,9 +10,7 @@ the machine find it.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from typing import Final
 
 from tokenpak.telemetry.store.files import is_private
@@ -51,12 +49,18 @@ def spool_directories(log_dir: str, spool_dir: str | None = None) -> list[str]:
 
 
 def _tag(log_dir: str) -> str:
+    import hashlib  # noqa: PLC0415  (needed once, with the first record)
+
     return hashlib.sha256(os.path.realpath(log_dir).encode()).hexdigest()[:16]
 
 
 def _local_directory(log_dir: str) -> str:
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    base = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()  # noqa: S108
+    base = "/dev/shm"  # noqa: S108  (what is in it is checked to be ours)
+    if not os.path.isdir(base):
+        import tempfile  # noqa: PLC0415  (slow to import, and rarely needed)
+
+        base = tempfile.gettempdir()
     return os.path.join(base, f"tokenpak-{user}", _tag(log_dir))
 
 

@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import secrets
 import stat
 import sys
 import threading
@@ -172,7 +171,7 @@ class SpoolFile:
         make_directories(directory)
         if not is_private(directory):
             raise SpoolError(directory, "belongs to, or can be changed by, other users")
-        name = f"{stream}-{secrets.token_hex(8)}{SUFFIX}"
+        name = f"{stream}-{os.urandom(8).hex()}{SUFFIX}"
         new = os.path.join(directory, NEW_PREFIX + name)
         path = os.path.join(directory, name)
         map_fd = files.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL)

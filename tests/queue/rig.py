@@ -69,7 +69,7 @@ def name_of(line: bytes) -> str:
 
 def always_look() -> DayWatch:
     """Return a watch that never says that a range is of one day."""
-    watch = DayWatch(lambda: 0, lambda: 1, lambda: 0)
+    watch = DayWatch(lambda: 0, lambda: False)
     watch.reset(quiet=False)
     return watch
 

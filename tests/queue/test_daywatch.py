@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 
-from tokenpak.telemetry.queue.daywatch import DayWatch
+from tokenpak.telemetry.queue.daywatch import DayWatch, somebody_runs
 
 THREADS = 3
 STEPS = ("begin", "read the clock", "count the change", "put")
@@ -21,8 +25,6 @@ class Calls:
     day: int = 0
     stamped: int | None = None
     changes: int = 0
-    begun: int = 0
-    finished: int = 0
     queue: list[int] = field(default_factory=list)
     under_way: dict[int, tuple[int, int]] = field(default_factory=dict)
     drained: int = 0
@@ -30,25 +32,20 @@ class Calls:
     watch: DayWatch = field(init=False)
 
     def __post_init__(self) -> None:
-        self.watch = DayWatch(
-            lambda: self.changes, lambda: self.begun, lambda: self.finished
-        )
+        self.watch = DayWatch(lambda: self.changes, lambda: not self.under_way)
 
     def step(self, thread: int, *, drops: bool = False) -> None:
         """Let *thread* take the next step of its call."""
         number, day = self.under_way.pop(thread, (0, 0))
-        if number == 0:
-            self.begun += 1
-        elif number == 1:
+        if number == 1:
             day = self.day
         elif number == 2:
             if self.stamped is not None and self.stamped != day:
                 self.changes += 1
             self.stamped = day
-        else:
+        elif number == 3:
             if not drops:
                 self.queue.append(day)
-            self.finished += 1
             return
         self.under_way[thread] = (number + 1, day)
 
@@ -162,3 +159,65 @@ def test_lines_are_looked_at_as_long_as_a_call_from_before_is_under_way() -> Non
     calls.look(0, [], fails=False)
 
     assert calls.said == [False, False, False, False, True]
+
+
+# -- who is in a call ---------------------------------------------------------------
+
+
+class Call:
+    """A thread that is in a call until it is told to return."""
+
+    def __init__(self) -> None:
+        self.inside, self.leave = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self.call)
+
+    def call(self) -> None:
+        """Be under way."""
+        self.deeper()
+
+    def deeper(self) -> None:
+        """Run the application's code, in the middle of the call."""
+        self.inside.set()
+        self.leave.wait(30)
+
+    def __enter__(self) -> Call:
+        self.thread.start()
+        self.inside.wait(30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave.set()
+        self.thread.join()
+
+
+CODES = (Call.call.__code__, Calls.step.__code__)
+
+
+def test_s3_a_call_of_any_thread_is_seen() -> None:
+    """
+    However deep in other code it is.
+    """
+    before = somebody_runs(CODES)
+    with Call():
+        during = somebody_runs(CODES)
+
+    assert (before, during, somebody_runs(CODES)) == (False, True, False)
+
+
+def test_s3_a_generator_that_yields_meanwhile_may_be_in_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    ``str(error)`` may run one.  When it yields between the look at all threads and the
+    walk along its callers, it has none: that is no proof that nobody is in a call.
+    """
+
+    def generate() -> Iterator[int]:
+        yield 1
+
+    generator = generate()
+    next(generator)
+    frames = {1: generator.gi_frame}  # type: ignore[attr-defined]
+    monkeypatch.setattr(sys, "_current_frames", lambda: frames)
+
+    assert somebody_runs(CODES)

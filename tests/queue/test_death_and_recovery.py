@@ -127,7 +127,7 @@ class Deaths(RuleBasedStateMachine):
 
     @precondition(lambda self: self.rig is not None)
     @rule(plan=plans)
-    def drain(self, plan: dict[int, Fault]) -> None:
+    def drain(self, plan: dict[int | str, Fault]) -> None:
         """The writer takes a step."""
         assert self.rig is not None
         self.fate.plan(plan)
@@ -168,7 +168,7 @@ class Deaths(RuleBasedStateMachine):
     # -- what others do ---------------------------------------------------------
 
     @rule(plan=plans)
-    def recover(self, plan: dict[int, Fault]) -> None:
+    def recover(self, plan: dict[int | str, Fault]) -> None:
         """Another process recovers the oldest orphan, and may die over it."""
         fate = Fate(plan, self.others_do)
         for path in spool_paths(self.directory.name):

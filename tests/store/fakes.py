@@ -33,11 +33,19 @@ class Fault:
 
 
 class Fate:
-    """What happens to one process, by the number of the step."""
+    """
+    What happens to one process.
+
+    Args:
+        faults: by the number of the step, or by the name of an operation, whose next
+            step it is then.
+        others: what other processes do in a fault of a kind that begins with "others".
+
+    """
 
     def __init__(
         self,
-        faults: Mapping[int, Fault] | None = None,
+        faults: Mapping[int | str, Fault] | None = None,
         others: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.steps = 0
@@ -45,16 +53,16 @@ class Fate:
         self._faults = dict(faults or {})
         self._others = others
 
-    def plan(self, faults: Mapping[int, Fault]) -> None:
+    def plan(self, faults: Mapping[int | str, Fault]) -> None:
         """Replace what is to come; steps are counted from here."""
         self.steps = 0
         self._faults = dict(faults)
 
-    def begin(self) -> Fault | None:
-        """Begin a step; return what happens in its middle, if anything."""
+    def begin(self, operation: str) -> Fault | None:
+        """Begin a step of *operation*; return what happens in its middle, if anything."""
         if self.dead:
             raise Died
-        fault = self._faults.get(self.steps)
+        fault = self._faults.get(self.steps) or self._faults.pop(operation, None)
         self.steps += 1
         if fault is None:
             return None
@@ -131,7 +139,7 @@ class FakeFiles:
 
     def open_append(self, path: str) -> int:
         """Open *path*; create it."""
-        fault = self.fate.begin()
+        fault = self.fate.begin("open_append")
         fd, self._next = self._next, self._next + 1
         self._open[fd] = self.disk.open(path)
         self.fate.end(fault)
@@ -139,21 +147,21 @@ class FakeFiles:
 
     def status(self, fd: int) -> FileStatus:
         """Return the status of *fd*."""
-        fault = self.fate.begin()
+        fault = self.fate.begin("status")
         status = _status(self._open[fd])
         self.fate.end(fault)
         return status
 
     def status_at(self, path: str) -> FileStatus | None:
         """Return the status of *path*."""
-        fault = self.fate.begin()
+        fault = self.fate.begin("status_at")
         inode = self.disk.names.get(path)
         self.fate.end(fault)
         return None if inode is None else _status(inode)
 
     def read(self, fd: int, size: int, offset: int) -> bytes:
         """Read; a short read gives at least one byte."""
-        fault = self.fate.begin()
+        fault = self.fate.begin("read")
         if fault is not None and fault.kind == "short":
             size = max(1, int(size * fault.part))
         data = bytes(self._open[fd].data[offset : offset + size])
@@ -162,7 +170,7 @@ class FakeFiles:
 
     def write(self, fd: int, parts: Sequence[Buffer]) -> int:
         """Append, all or as much as the fault says."""
-        fault = self.fate.begin()
+        fault = self.fate.begin("write")
         data = b"".join(parts)
         if fault is not None and fault.kind in {"short", "die within", "error after"}:
             data = data[: int(len(data) * fault.part)]
@@ -174,11 +182,11 @@ class FakeFiles:
 
     def sync(self, fd: int) -> None:
         """Do nothing."""
-        self.fate.end(self.fate.begin())
+        self.fate.end(self.fate.begin("sync"))
 
     def lock(self, fd: int) -> bool:
         """Take the lock, unless another descriptor has it."""
-        fault = self.fate.begin()
+        fault = self.fate.begin("lock")
         if fault is not None and fault.kind == "contended":
             return False
         owner = self.disk.locks.setdefault(self._open[fd].number, (self, fd))
@@ -187,13 +195,13 @@ class FakeFiles:
 
     def unlock(self, fd: int) -> None:
         """Release the lock."""
-        fault = self.fate.begin()
+        fault = self.fate.begin("unlock")
         self._drop_lock(fd)
         self.fate.end(fault)
 
     def close(self, fd: int) -> None:
         """Close, which drops the lock."""
-        fault = self.fate.begin()
+        fault = self.fate.begin("close")
         self._drop_lock(fd)
         del self._open[fd]
         self.fate.end(fault)
@@ -217,7 +225,7 @@ class FakeWords:
     def __setitem__(self, index: int, value: int, /) -> None:
         # A store cannot fail, nor be half done: other faults mean nothing here.
         try:
-            fault = self._fate.begin()
+            fault = self._fate.begin("store")
         except OSError:
             fault = None
         self._words[index] = value

@@ -22,12 +22,10 @@ from os import PathLike
 from typing import Any, ParamSpec, TypeVar
 
 from tokenpak.telemetry.capture.encode import Encoder
-from tokenpak.telemetry.counter import Counter
 from tokenpak.telemetry.metrics.counters import ErrorCounts
 from tokenpak.telemetry.queue.pipeline import Counts, Pipeline
 from tokenpak.telemetry.settings import Settings, SyncPolicy, resolve_settings
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
-from tokenpak.telemetry.store.notes import NOT_ENCODED
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -162,26 +160,21 @@ class ErrorLogger:
         )
         encoder = Encoder(self._settings.max_line_bytes)
         self._errors_by_type = ErrorCounts()
-        self._events = Counter()
         self._pipeline = Pipeline(
-            self._settings,
-            encoder,
-            begun={ERRORS: self._errors_by_type.total, EVENTS: self._events_begun},
-            in_child=self._forget_counts,
+            self._settings, encoder, in_child=self._errors_by_type.reset
         )
-        # Bound once: the hot path is two lookups shorter.
-        self._encode_error = encoder.error
-        self._encode_event = encoder.event
-        self._count_error = self._errors_by_type.add
-        self._put_error = self._pipeline.chains[ERRORS].put
-        self._put_event = self._pipeline.chains[EVENTS].put
-
-    def _events_begun(self) -> int:
-        return self._events.value
-
-    def _forget_counts(self) -> None:
-        self._errors_by_type.reset()
-        self._events = Counter()
+        self._record_error = encoder.record_error(
+            put=self._pipeline.chains[ERRORS].put,
+            count=self._errors_by_type.known,
+            count_new=self._errors_by_type.add,
+        )
+        self._record_event = encoder.record_event(put=self._pipeline.chains[EVENTS].put)
+        # The methods below do nothing else, so a call of theirs can be saved; unless a
+        # subclass has its own.
+        if type(self).log_error is ErrorLogger.log_error:
+            self.log_error = self._record_error  # type: ignore[method-assign]
+        if type(self).log_event is ErrorLogger.log_event:
+            self.log_event = self._record_event  # type: ignore[method-assign]
 
     @property
     def settings(self) -> Settings:
@@ -208,11 +201,7 @@ class ErrorLogger:
                 duration_ms, ...  A snapshot is taken.
 
         """
-        try:
-            self._count_error(type(error))
-            self._put_error(self._encode_error(request_id, error, context))
-        except Exception:
-            self._pipeline.chains[ERRORS].drops.add(NOT_ENCODED)
+        self._record_error(request_id, error, context)
 
     def log_event(
         self,
@@ -231,11 +220,7 @@ class ErrorLogger:
             context: what else is known.  A snapshot is taken.
 
         """
-        try:
-            self._events.add()
-            self._put_event(self._encode_event(event, request_id, context))
-        except Exception:
-            self._pipeline.chains[EVENTS].drops.add(NOT_ENCODED)
+        self._record_event(event, request_id, context)
 
     def get_metrics(self) -> dict[str, int]:
         """

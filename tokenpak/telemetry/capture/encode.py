@@ -18,8 +18,9 @@ SystemExit from a signal handler that runs meanwhile passes: it must end the pro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Final, NoReturn, cast
+from collections.abc import Callable, Mapping
+from types import CodeType
+from typing import Final, NoReturn, TypeVar, cast
 
 import orjson
 
@@ -39,12 +40,15 @@ from tokenpak.telemetry.capture.stack import (
 )
 from tokenpak.telemetry.counter import Counter
 
-_MICROSECONDS: Final = 1_000_000
-_DAY: Final = 86_400 * _MICROSECONDS
+_MILLISECOND: Final = 1_000_000
+"""In nanoseconds, like all times here."""
 _MILLIS: Final = tuple(b"%03d" % number for number in range(1000))
 _MICROS: Final = tuple(b'%03dZ","request_id":' % number for number in range(1000))
 _MAX_EVENTS: Final = 1_000
 """How many names of events are kept ready.  Beyond that the cache is emptied."""
+
+
+T = TypeVar("T")
 
 
 class Encoder:
@@ -61,103 +65,186 @@ class Encoder:
         self, max_line_bytes: int, clock: Callable[[], int] = time.time_ns
     ) -> None:
         self._limit = max_line_bytes
-        self._clock = clock
         self._stacks = StackCache()
-        # The second that was formatted last: (its start in microseconds, how a line
-        # begins).  Replaced as a whole, so that no thread sees one half of it.
-        self._second = (0, b'{"timestamp":"1970-01-01T00:00:00.')
         self._day: dict[str, int] = {}
         self._day_changes = Counter()
         self._events: dict[str, bytes] = {}
+        # The millisecond that was formatted last: (its start in ns, how a line begins).
+        # In a list, for the closures; the pair is replaced as a whole, so that no
+        # thread sees one half of it.
+        self._moment: list[tuple[int, bytes]] = [(0, b"")]
+        self._second = (-1, b"")  # likewise: (seconds, how a line begins)
+        self._clock = clock
+        self.error = self.record_error(put=_give, count={}, count_new=_ignore)
+        """``error(request_id, error, context)`` returns the line."""
+        self.event = self.record_event(put=_give)
+        """``event(event, request_id, context)`` returns the line."""
 
-    def error(self, request_id: object, error: object, context: object) -> bytes:
-        """Return the line for *error*: an exception, or whatever else was passed."""
-        # Stamped first: formatting an unknown stack can take a while.
-        start, second = self._second
-        past = self._clock() // 1000 - start
-        if not 0 <= past < _MICROSECONDS:
-            past, second = self._next_second(past + start)
-        milli, micro = divmod(past, 1000)
-        try:
-            kind = self._stacks.kind(type(error))
+    # The two functions of the hot path are closures: what they need is a local name
+    # then, and not an attribute to be looked up with every record; and what is to be
+    # done with the line they do themselves, which saves a call.
+
+    def record_error(
+        self,
+        put: Callable[[bytes], T],
+        count: Mapping[type, Callable[[], object]],
+        count_new: Callable[[type], object],
+    ) -> Callable[..., T]:
+        """
+        Return ``record(request_id, error, context=None)``, which puts a line.
+
+        *error* is an exception, or whatever else was passed.
+
+        Args:
+            put: given the line; what it returns is returned.
+            count: what to call first, by the class of the error.
+            count_new: called with the class if it is not in *count*.
+
+        """
+        clock = self._clock
+        moment, limit = self._moment, self._limit
+        find_kind, parts_of = self._stacks.kind, self._stacks.parts
+        dumps, join, micros = orjson.dumps, b"".join, _MICROS
+
+        def log_error(request_id: object, error: object, context: object = None) -> T:
+            cls = type(error)
             try:
-                text = str(error)
-            except BaseException:  # user code
-                _refuse()
-            if type(text) is not str or len(text) > self._limit:
-                _refuse()  # before 50 MB are encoded, only to be thrown away
-            if type(context) is dict:
-                shown = orjson.dumps(context, None, NATIVE)
-                if 10 in shown or 0 in shown:  # a newline or a NUL, in a fragment
+                count[cls]()
+            except Exception:
+                count_new(cls)
+            # Stamped first: formatting an unknown stack can take a while.
+            start, prefix = moment[0]
+            past = clock() - start
+            if not 0 <= past < _MILLISECOND:
+                past, prefix = self._next_moment(past + start)
+            line = b""
+            try:
+                kind = find_kind(cls)
+                try:
+                    text = str(error)
+                except BaseException:  # user code
                     _refuse()
-            elif context is None:
-                shown = b"{}"
-            else:
-                _refuse()
-            message = orjson.dumps(text)[1:-1]
-            line = b"".join(
-                (
-                    second,
-                    _MILLIS[milli],
-                    _MICROS[micro],
-                    orjson.dumps(request_id) if type(request_id) is str else _refuse(),
-                    kind.fields_json,
-                    message,
-                    b'","stack_trace":"',
-                    *self._stacks.parts(error, kind, message),  # type: ignore[arg-type]
-                    b'","context":',
-                    shown,
-                    b"}\n",
+                if type(text) is not str or len(text) > limit:
+                    _refuse()  # before 50 MB are encoded, only to be thrown away
+                if type(context) is dict:
+                    shown = dumps(context, None, NATIVE)
+                    if 10 in shown:  # a newline: a fragment holds it
+                        _refuse()
+                elif context is None:
+                    shown = b"{}"
+                else:
+                    _refuse()
+                message = dumps(text)[1:-1]
+                built = join(
+                    (
+                        prefix,
+                        micros[past // 1000],
+                        dumps(request_id) if type(request_id) is str else _refuse(),
+                        kind.fields_json,
+                        message,
+                        b'","stack_trace":"',
+                        *parts_of(error, kind, message),  # type: ignore[arg-type]
+                        b'","context":',
+                        shown,
+                        b"}\n",
+                    )
+                )
+                if len(built) <= limit:
+                    line = built
+            except Exception:  # noqa: S110  see the ladder
+                pass
+            return put(
+                line
+                or self._error_the_slow_way(
+                    _stamp(prefix, past), request_id, error, context
                 )
             )
-            if len(line) <= self._limit:
-                return line
-        except Exception:  # noqa: S110  see the ladder
-            pass
-        return self._error_the_slow_way(
-            _stamp(second, past), request_id, error, context
-        )
 
-    def event(self, event: object, request_id: object, context: object) -> bytes:
-        """Return the line for *event*."""
-        start, second = self._second
-        past = self._clock() // 1000 - start
-        if not 0 <= past < _MICROSECONDS:
-            past, second = self._next_second(past + start)
-        milli, micro = divmod(past, 1000)
+        return log_error
+
+    def record_event(self, put: Callable[[bytes], T]) -> Callable[..., T]:
+        """
+        Return ``record(event, request_id=None, context=None)``, which puts a line.
+
+        Args:
+            put: given the line; what it returns is returned.
+
+        """
+        clock = self._clock
+        moment, limit = self._moment, self._limit
+        known = self._events
+        dumps, join, micros = orjson.dumps, b"".join, _MICROS
+
+        def log_event(
+            event: object, request_id: object = None, context: object = None
+        ) -> T:
+            start, prefix = moment[0]
+            past = clock() - start
+            if not 0 <= past < _MILLISECOND:
+                past, prefix = self._next_moment(past + start)
+            line = b""
+            try:
+                if type(context) is dict and type(request_id) is str:
+                    # A name that is not known, or is none, is a KeyError or TypeError.
+                    shown = dumps(context, None, NATIVE)
+                    built = join(
+                        (
+                            prefix,
+                            micros[past // 1000],
+                            dumps(request_id),
+                            known[event],  # type: ignore[index]
+                            shown,
+                            b"}\n",
+                        )
+                    )
+                    # A newline in the context: a fragment holds it.
+                    if len(built) <= limit and 10 not in shown:
+                        line = built
+            except Exception:  # noqa: S110  see the ladder
+                pass
+            return put(
+                line or self._event_with_care(prefix, past, event, request_id, context)
+            )
+
+        return log_event
+
+    def _event_with_care(
+        self,
+        prefix: bytes,
+        past: int,
+        event: object,
+        request_id: object,
+        context: object,
+    ) -> bytes:
         try:
+            if type(event) is not str or (
+                request_id is not None and type(request_id) is not str
+            ):
+                _refuse()
             if type(context) is dict:
                 shown = orjson.dumps(context, None, NATIVE)
-                if 10 in shown or 0 in shown:  # a newline or a NUL, in a fragment
-                    _refuse()
             elif context is None:
                 shown = b"{}"
             else:
                 _refuse()
+            name = self._events.get(event) or self._learn_event(event)
             line = b"".join(
                 (
-                    second,
-                    _MILLIS[milli],
-                    _MICROS[micro],
-                    b"null"
-                    if request_id is None
-                    else orjson.dumps(request_id)
-                    if type(request_id) is str
-                    else _refuse(),
-                    self._events.get(event) or self._learn_event(event)
-                    if type(event) is str
-                    else _refuse(),
+                    prefix,
+                    _MICROS[past // 1000],
+                    orjson.dumps(request_id),
+                    name,
                     shown,
                     b"}\n",
                 )
             )
-            if len(line) <= self._limit:
+            if len(line) <= self._limit and 10 not in shown:
                 return line
         except Exception:  # noqa: S110  see the ladder
             pass
         return self._finish(
             {
-                "timestamp": _stamp(second, past),
+                "timestamp": _stamp(prefix, past),
                 "request_id": self._text(request_id),
                 "event": safe_str(event, self._limit),
             },
@@ -178,17 +265,30 @@ class Encoder:
         """How often a record was stamped with another UTC day than the one before."""
         return self._day_changes.value
 
-    def _next_second(self, now: int) -> tuple[int, bytes]:
-        start = now - now % _MICROSECONDS
-        day = start // _DAY
+    @property
+    def codes(self) -> tuple[CodeType, CodeType]:
+        """The code of the functions that stamp a record and put it."""
+        return self.error.__code__, self.event.__code__
+
+    def _next_moment(self, now: int) -> tuple[int, bytes]:
+        """Return (ns into the millisecond of *now*, how a line begins in it)."""
+        start = now - now % _MILLISECOND
+        seconds, millis = divmod(start // _MILLISECOND, 1000)
+        day = seconds // 86_400
         if self._day.setdefault("current", day) != day:
             # Counted before the record is put: see DayWatch.
             self._day_changes.add()
             self._day["current"] = day
-        parts = time.gmtime(start // _MICROSECONDS)[:6]
-        second = b'{"timestamp":"%04d-%02d-%02dT%02d:%02d:%02d.' % parts
-        self._second = (start, second)
-        return now - start, second
+        second, text = self._second
+        if second != seconds:
+            text = (
+                b'{"timestamp":"%04d-%02d-%02dT%02d:%02d:%02d.'
+                % (time.gmtime(seconds)[:6])
+            )
+            self._second = (seconds, text)
+        prefix = text + _MILLIS[millis]
+        self._moment[0] = (start, prefix)
+        return now - start, prefix
 
     def _text(self, value: object) -> str | None:
         return None if value is None else safe_str(value, self._limit)
@@ -259,8 +359,16 @@ class Encoder:
             return shorten({**fields, "context": stub}, self._limit)
 
 
-def _stamp(second: bytes, past: int) -> str:
-    return f"{second.decode()[-20:]}{past:06}Z"
+def _stamp(prefix: bytes, past: int) -> str:
+    return f"{prefix.decode()[-23:]}{past // 1000:03}Z"
+
+
+def _give(line: bytes) -> bytes:
+    return line
+
+
+def _ignore(cls: type) -> None:
+    del cls
 
 
 def _refuse() -> NoReturn:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import islice
 from typing import Final, TypeVar, cast
@@ -60,13 +60,23 @@ def safe_str(value: object, limit: int, to_str: Callable[[object], str] = str) -
         )
 
 
-@dataclass(slots=True)
 class _Copier:
-    limit: int
-    """Characters a string may have."""
-    left: int = MAX_VALUES
-    above: set[int] = field(default_factory=set)
-    """Identities of the containers that hold the value being copied."""
+    """
+    One copy.
+
+    Attributes:
+        limit: characters a string may have.
+        left: values that may yet be copied.
+        above: identities of the containers that hold the value being copied.
+
+    """
+
+    __slots__ = ("above", "left", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.left = MAX_VALUES
+        self.above: set[int] = set()
 
     def copy(self, value: object) -> Plain:
         self.left -= 1

@@ -25,9 +25,8 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import CodeType, TracebackType
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -66,17 +65,25 @@ class NotCacheableError(Exception):
     """Only traceback itself can print this exception."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class ExceptionKind:
-    """What an exception's class alone decides.  Compared by identity: it is a key."""
+    """
+    What an exception's class alone decides.  Compared by identity: it is a key.
 
-    name: str
-    title: str
-    """How the last line begins: qualified, but for builtins and ``__main__``."""
-    fields_json: bytes
-    """What is in a line between the request id and the message."""
-    plain: bool
-    """Whether the frames and the message are all that traceback looks at."""
+    Attributes:
+        name: of the class.
+        title: how the last line begins: qualified, but for builtins and ``__main__``.
+        fields_json: what is in a line between the request id and the message.
+        plain: whether the frames and the message are all that traceback looks at.
+
+    """
+
+    __slots__ = ("fields_json", "name", "plain", "title")
+
+    def __init__(self, name: str, title: str, fields_json: bytes, plain: bool) -> None:
+        self.name = name
+        self.title = title
+        self.fields_json = fields_json
+        self.plain = plain
 
 
 def kind_of(cls: type) -> ExceptionKind:
@@ -113,8 +120,7 @@ def format_exactly(error: BaseException) -> str:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     head: bytes
     """The frames and the class's title: all of the text but for the message."""
     codes: tuple[CodeType, ...]

@@ -8,6 +8,7 @@ that could not be recorded has happened all the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, cast
 
 from tokenpak.telemetry.counter import Counter
@@ -21,6 +22,8 @@ class ErrorCounts:
     """Errors by type.  Any thread; takes no lock."""
 
     def __init__(self) -> None:
+        self.known: dict[type, Callable[[], int]] = {}
+        """What counts an error of a class, for the hot path; else there is add()."""
         self.reset()
 
     def reset(self) -> None:
@@ -29,6 +32,7 @@ class ErrorCounts:
         self._by_class: dict[type, Counter] = {}
         # What is no good as a key, or came when there were too many classes: by name.
         self._by_name: dict[str, Counter] = {}
+        self.known.clear()
 
     def add(self, cls: type) -> None:
         """Count an error of class *cls*; never raises."""
@@ -44,17 +48,14 @@ class ErrorCounts:
         # A metaclass may call two classes equal: they would be counted as one.
         if len(self._by_class) < MAX_TYPES and type(cls).__eq__ is type.__eq__:
             # One step, so that two threads end up with one counter.
-            return self._by_class.setdefault(cls, Counter())
+            counter = self._by_class.setdefault(cls, Counter())
+            self.known[cls] = counter.add
+            return counter
         # Classes that are made at run time, by the thousand, have few names.
         name = _name(cls)
         if len(self._by_name) >= MAX_TYPES and name not in self._by_name:
             name = OTHER
         return self._by_name.setdefault(name, Counter())
-
-    def total(self) -> int:
-        """Return how many errors there were."""
-        counters = [*self._by_class.values(), *self._by_name.values()]
-        return sum(counter.value for counter in counters)
 
     def by_type(self) -> dict[str, int]:
         """Return how many errors of each type there were, by the class's name."""

@@ -115,12 +115,15 @@ class Chain:
     # -- any thread -------------------------------------------------------------
 
     def put(self, line: bytes) -> None:
-        """Accept *line*, which ends with a newline, or count it as dropped."""
+        """Accept *line*, which ends with a newline, or count it as dropped.  C1."""
         target = self._targets[-1]
         try:
             target.write(line)
         except ValueError:
-            self._follow(target, line)
+            try:
+                self._follow(target, line)
+            except Exception:  # not even memory for a segment
+                self.drops.add(QUEUE_FULL)
         else:
             self._count()
         if self.bell.rings:
@@ -204,11 +207,6 @@ class Chain:
                 self.notices += 1
                 return True
         return False
-
-    @property
-    def finished(self) -> int:
-        """How many calls were accepted or dropped."""
-        return self.accepted.value + sum(self.drops.by_reason().values())
 
     def open(self) -> Segment:
         """Return the head of the chain, which is made if there is none yet."""

@@ -7,19 +7,32 @@ after others.  So the writer remembers a *quiet* moment, at which no call was be
 its stamp and its put; if no record was stamped with another day since, then all lines
 that were put since are of one day.
 
-Quiet is when as many calls have finished as had begun.  Both only grow, so reading
-*finished* first and *begun* second, and finding them equal, shows that nothing was
-under way at the first reading.  A call that ended by an asynchronous exception never
-finishes: then lines are looked at from the next midnight on, which costs time, and
-nothing else.
+Whether a call is under way is seen from outside, in the frames of all threads, and only
+after the day has changed: a counter would be one more thing to do for each record.
+(A greenlet that is switched away from in the middle of a call, by a ``__str__`` of the
+application's, has no frame in any thread; its record could join the wrong day's file.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
+from types import CodeType
 
 Place = tuple[int, int]
 """A sequence number and an offset in that segment."""
+
+
+def somebody_runs(codes: Iterable[CodeType]) -> bool:
+    """Return whether any thread is in a call of one of *codes*."""
+    wanted = {id(code) for code in codes}  # code objects are slow to hash
+    for frame in sys._current_frames().values():  # noqa: SLF001  (no other way)
+        caller = frame
+        while caller is not None:
+            if id(caller.f_code) in wanted:
+                return True
+            caller = caller.f_back  # type: ignore[assignment]
+    return False
 
 
 class DayWatch:
@@ -28,20 +41,13 @@ class DayWatch:
 
     Args:
         changes: how often the day of the stamps has changed.
-        begun: how many calls have begun; before their stamp.
-        finished: how many of them were put or dropped.
+        quiet: whether no call is between its stamp and its put.
 
     """
 
-    def __init__(
-        self,
-        changes: Callable[[], int],
-        begun: Callable[[], int],
-        finished: Callable[[], int],
-    ) -> None:
+    def __init__(self, changes: Callable[[], int], quiet: Callable[[], bool]) -> None:
         self._changes = changes
-        self._begun = begun
-        self._finished = finished
+        self._quiet = quiet
         self.reset(quiet=True)
 
     def reset(self, *, quiet: bool) -> None:
@@ -54,10 +60,8 @@ class DayWatch:
         """To be called before it is looked how far the lines go."""
         changes = self._changes()
         self._candidate = None
-        if changes != self._settled:
-            finished = self._finished()
-            if finished == self._begun():
-                self._candidate = changes
+        if changes != self._settled and self._quiet():
+            self._candidate = changes
 
     def one_day(self, start: Place, end: Place, *, whole: bool) -> bool:
         """
@@ -77,4 +81,4 @@ class DayWatch:
         return False
 
 
-__all__ = ["DayWatch", "Place"]
+__all__ = ["DayWatch", "Place", "somebody_runs"]

@@ -7,6 +7,7 @@ is found where they are missed.
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from tokenpak.telemetry.capture.encode import Encoder
@@ -49,10 +50,9 @@ _Notice.__module__ = "tokenpak.telemetry"
 
 
 def _iso(nanoseconds: int) -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415  (rarely needed)
-
-    moment = datetime.fromtimestamp(nanoseconds // 1_000 / 1_000_000, tz=UTC)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{second}.{rest // 1000:06}Z"
 
 
 __all__ = ["NOTICE_TYPE", "notice_line"]

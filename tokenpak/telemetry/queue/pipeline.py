@@ -8,13 +8,13 @@ operations, so that a forked child can let go of everything at once (Q5).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.queue import process
 from tokenpak.telemetry.queue.chain import Chain, ForkGuard
-from tokenpak.telemetry.queue.daywatch import DayWatch
+from tokenpak.telemetry.queue.daywatch import DayWatch, somebody_runs
 from tokenpak.telemetry.queue.drain import Drain, pending
 from tokenpak.telemetry.queue.housekeeping import Housekeeping
 from tokenpak.telemetry.queue.supply import new_spool, open_chain
@@ -53,7 +53,6 @@ class Pipeline:
     Args:
         settings: checked.
         encoder: for the records that tell of drops.
-        begun: for each stream, how many calls have begun.
         in_child: what else a forked child resets.
 
     """
@@ -62,7 +61,6 @@ class Pipeline:
         self,
         settings: Settings,
         encoder: Encoder,
-        begun: Mapping[str, Callable[[], int]],
         in_child: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -90,8 +88,7 @@ class Pipeline:
                 self._day_files,
                 DayWatch(
                     lambda: encoder.day_changes,
-                    begun[chain.stream],
-                    lambda chain=chain: chain.finished,  # type: ignore[misc]
+                    lambda: not somebody_runs(encoder.codes),
                 ),
                 sync=settings.fsync == "batch",
             )

@@ -1,13 +1,13 @@
 """
 The exclusive lock on an open file.
 
-It is the lock that ``filelock.lock_descriptor`` takes: ``flock`` of the whole file where
+It is the lock that ``filelock.lock_descriptor`` takes: ``flock`` of the whole file if
 there is ``fcntl``, and filelock itself does it elsewhere (Windows).  So either may be
 used by other programs that want to keep out of each other's way (tested).
 
 filelock is not imported where ``fcntl`` will do, because of what its import does to the
-host: an audit hook for the whole process, which from Python 3.12 on makes every look at
-a frame of a traceback five times as slow, in the application's own code, too; and
+host: an audit hook for the whole process, which from Python 3.12 on makes every look
+at a frame of a traceback five times as slow, in the application's own code, too; and
 at-fork hooks that may wait before a fork, which Q5 rules out.
 """
 

@@ -1,0 +1,117 @@
+"""
+Write what the code knows best into the reference: settings.md and cli.md.
+
+What is above the mark in a page is written by hand, and kept.
+
+    python docs/generate.py            write them
+    python docs/generate.py --check    only say which are stale; exit status 1 if any is
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from tokenpak.cli import main as command_line
+from tokenpak.telemetry.settings import MIB, OPTIONS, Option
+
+REFERENCE = Path(__file__).parent / "reference"
+COLUMNS = 80
+"""Of the help texts: a page must not depend on whose terminal it was made in."""
+MARK = "<!-- From here on made by docs/generate.py; do not edit by hand. -->\n"
+
+
+def settings() -> str:
+    """Return a section for each setting."""
+    return "\n".join(_section(option) for option in OPTIONS)
+
+
+def _section(option: Option) -> str:
+    return f"""\
+## `{option.name}`
+
+{_lines(option.purpose)}
+
+- Environment: `{option.variable}`
+- Default: {_default(option.default)}
+- Unit: {option.unit}
+- May be: {option.expected}
+"""
+
+
+def _lines(text: str) -> str:
+    return text.replace(".  ", ".\n")  # a sentence a line
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return "none: the logger chooses"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    if isinstance(value, int) and value % MIB == 0:
+        return f"`{value}` ({value // MIB} MiB)"
+    return f"`{value}`"
+
+
+def commands() -> str:
+    """Return a section for each command."""
+    return "\n".join(
+        f"## `{name}`\n\n```text\n{text}\n```\n"
+        for name, text in _helps(command_line, None)
+    )
+
+
+def _helps(
+    command: click.Command, parent: click.Context | None
+) -> Iterator[tuple[str, str]]:
+    context = click.Context(
+        command,
+        parent,
+        info_name=command.name if parent else "tokenpak",
+        terminal_width=COLUMNS,
+        **command.context_settings,
+    )
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from _helps(child, context)
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of each page: its head, which is kept, and what is made."""
+    made = {
+        REFERENCE / "settings.md": settings(),
+        REFERENCE / "cli.md": commands(),
+    }
+    texts = {}
+    for path, text in made.items():
+        head, mark, _ = path.read_text(encoding="utf-8").partition(MARK)
+        if not mark:
+            raise SystemExit(f"{path} does not hold the line {MARK}")
+        texts[path] = f"{head}{MARK}\n{text}"
+    return texts
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or say which are stale; return the exit status."""
+    stale = [
+        path
+        for path, text in pages().items()
+        if path.read_text(encoding="utf-8") != text
+    ]
+    for path in stale:
+        if "--check" in arguments:
+            print(f"{path} is stale: run python docs/generate.py")
+        else:
+            path.write_text(pages()[path], encoding="utf-8")
+            print(f"{path} is written")
+    return int(bool(stale) and "--check" in arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

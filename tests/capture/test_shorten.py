@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strict_line import ERROR_FIELDS, EVENT_FIELDS, raised_by, strictly
+from tests.capture.strict_line import ERROR_FIELDS, EVENT_FIELDS, raised_by, strictly
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.capture.shorten import (
@@ -32,7 +32,9 @@ def test_c1_a_cut_text_fits_and_keeps_both_ends(text: str, budget: int) -> None:
     if cut == text:
         return
     assert size(text) > budget
-    found = re.fullmatch(r"(.*)\.\.\.\[([\d,]+) characters left out\]\.\.\.(.*)", cut, re.S)
+    found = re.fullmatch(
+        r"(.*)\.\.\.\[([\d,]+) characters left out\]\.\.\.(.*)", cut, re.S
+    )
     assert found is not None
     head, missing, tail = found[1], int(found[2].replace(",", "")), found[3]
     assert text.startswith(head)
@@ -93,9 +95,7 @@ def test_c1_a_large_value_does_not_cost_the_other_keys() -> None:
 def test_c1_the_stack_trace_pays_first_and_keeps_both_ends() -> None:
     """Where it began and what it was."""
     names: dict[str, Any] = {}
-    text = "".join(
-        f"def f{number}():\n    f{number + 1}()\n" for number in range(400)
-    )
+    text = "".join(f"def f{number}():\n    f{number + 1}()\n" for number in range(400))
     exec(text + "def f400(): raise ValueError('the end')\n", names)
     error = raised_by(names["f0"])
     context = {"model": "gpt-4", "prompt": "p" * 500}

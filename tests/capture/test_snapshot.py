@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from strict_line import ERROR_FIELDS, EVENT_FIELDS, raised_by, strictly
+from tests.capture.strict_line import ERROR_FIELDS, EVENT_FIELDS, raised_by, strictly
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.metrics.counters import ErrorCounts
@@ -179,7 +179,9 @@ def test_c2_classes_that_are_made_up_do_not_pile_up(encoder: Encoder) -> None:
 
     def one(number: int) -> None:
         made = type("MadeUpError", (Exception,), {"__doc__": "x" * 1_000})
-        error = raised_by(exec, compile(f"raise E({number})", "<s>", "exec"), {"E": made})
+        error = raised_by(
+            exec, compile(f"raise E({number})", "<s>", "exec"), {"E": made}
+        )
         counts.add(type(error))
         encoder.error("r", error, {"number": number})
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strict_line import ERROR_FIELDS, raised_by, raising, strictly
+from tests.capture.strict_line import ERROR_FIELDS, raised_by, raising, strictly
 
 from tokenpak.telemetry.capture import stack
 from tokenpak.telemetry.capture.encode import Encoder

@@ -36,7 +36,7 @@ class Block(NamedTuple):
     text: str
     marks: dict[str, str]
     heading: str
-    """The nearest heading above it."""
+    """The nearest heading above it, without backquotes."""
 
     def __str__(self) -> str:
         return f"{name_of(self.page)}:{self.line}"
@@ -69,8 +69,12 @@ def blocks_of(page: Path) -> list[Block]:
         else:
             marks = {}
             if line.startswith("#"):
-                heading = line.lstrip("#").strip()
+                heading = _heading(line)
     return blocks
+
+
+def _heading(line: str) -> str:
+    return line.lstrip("#").strip().replace("`", "")
 
 
 def _prose(page: Path) -> Iterator[tuple[int, str]]:
@@ -97,18 +101,18 @@ def anchors_of(page: Path) -> set[str]:
     anchors = set()
     for _, line in _prose(page):
         if line.startswith("#"):
-            text = line.lstrip("#").strip().lower().replace("`", "")
-            anchors.add(re.sub(r"[^\w\- ]", "", text).replace(" ", "-"))
+            text = re.sub(r"[^\w\- ]", "", _heading(line).lower())
+            anchors.add(text.replace(" ", "-"))
     return anchors
 
 
 def sections_of(page: Path) -> dict[str, str]:
-    """Return the text below each heading of *page*, without backquotes in the key."""
+    """Return the text below each heading of *page*."""
     sections: dict[str, str] = {}
     heading = ""
     for line in page.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
-            heading = line.lstrip("#").strip().replace("`", "")
+            heading = _heading(line)
             assert heading not in sections, f"{name_of(page)}: {heading} comes twice"
             sections[heading] = ""
         elif heading:

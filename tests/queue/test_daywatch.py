@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 import hypothesis.strategies as st
 import pytest
@@ -66,9 +67,7 @@ class Calls:
         end = max(self.drained, whole - cut)
         if end == self.drained:
             return
-        one_day = self.watch.one_day(
-            (1, self.drained), (1, end), whole=end == whole
-        )
+        one_day = self.watch.one_day((1, self.drained), (1, end), whole=end == whole)
         self.said.append(one_day)
 
         assert not one_day or len(set(self.queue[self.drained : end])) == 1
@@ -180,7 +179,7 @@ class Call:
         self.inside.set()
         self.leave.wait(30)
 
-    def __enter__(self) -> Call:
+    def __enter__(self) -> Self:
         self.thread.start()
         self.inside.wait(30)
         return self

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tests.queue.rig import DAY, NEXT_DAY, SEGMENT, Rig, make_line, small_segments
+from tests.queue.rig import DAY, NEXT_DAY, SEGMENT, Rig, make_line
 from tests.store.fakes import (
     LOG_DIR,
     Died,
@@ -151,7 +151,9 @@ class Deaths(RuleBasedStateMachine):
         if segment is not None and len(segment) - segment.tell() >= len(line):
             at, size = segment.tell(), int(len(line) * part)
             if backwards:
-                segment[at + len(line) - size : at + len(line)] = line[len(line) - size :]
+                segment[at + len(line) - size : at + len(line)] = line[
+                    len(line) - size :
+                ]
             else:
                 segment[at : at + size] = line[:size]
         self.bury()

@@ -102,10 +102,12 @@ def test_q3_drops_of_many_threads_are_all_counted() -> None:
     """
     notes, drops = make_notes(), DropCounts()
     drops.attach(notes)
-    threads = [
-        threading.Thread(target=lambda: [drops.add(CLOSED) for _ in range(2_000)])
-        for _ in range(8)
-    ]
+
+    def drop() -> None:
+        for _ in range(2_000):
+            drops.add(CLOSED)
+
+    threads = [threading.Thread(target=drop) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -59,7 +59,7 @@ class Fate:
         self._faults = dict(faults)
 
     def begin(self, operation: str) -> Fault | None:
-        """Begin a step of *operation*; return what happens in its middle, if anything."""
+        """Begin a step of *operation*; return what happens in its middle, or None."""
         if self.dead:
             raise Died
         fault = self._faults.get(self.steps) or self._faults.pop(operation, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -276,7 +277,7 @@ def test_q1_what_is_behind_a_prefix_is_all_the_rest(cuts: list[int], size: int) 
     data = bytes(range(30))
     pieces = [
         Piece(number, memoryview(data), start, end)
-        for number, (start, end) in enumerate(zip(cuts, cuts[1:], strict=False))
+        for number, (start, end) in enumerate(pairwise(cuts))
         if start < end
     ]
     whole = b"".join(piece.view for piece in pieces)

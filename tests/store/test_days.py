@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from itertools import pairwise
 from unittest import mock
 
 import hypothesis.strategies as st
@@ -72,7 +73,7 @@ def test_s3_runs_have_no_gap_and_the_right_day(
     assert ends[:-1] == [run.start for run in runs]
     assert ends[-1] == before + len(data)
     assert sum(run.lines for run in runs) == len(lines)
-    assert all(one.day != next_.day for one, next_ in zip(runs, runs[1:], strict=False))
+    assert all(one.day != next_.day for one, next_ in pairwise(runs))
     assert by_line == lines
 
 

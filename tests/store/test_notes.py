@@ -63,10 +63,10 @@ def test_q1_the_newest_note_is_read_as_it_was_written(series: list[Note]) -> Non
     Whatever was noted before; and by whoever opens the spool later.
     """
     data = head()
-    for number, note in enumerate(series):
+    for note in series:
         store(make_notes(data), note)
 
-        assert make_notes(data).current() == series[number]
+        assert make_notes(data).current() == note
 
 
 @given(before=notes, after=notes)

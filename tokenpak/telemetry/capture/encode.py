@@ -72,7 +72,7 @@ class Encoder:
         # The millisecond that was formatted last: (its start in ns, how a line begins).
         # In a list, for the closures; the pair is replaced as a whole, so that no
         # thread sees one half of it.
-        self._moment: list[tuple[int, bytes]] = [(0, b"")]
+        self._moment: list[tuple[int, bytes]] = [(1 << 63, b"")]  # none yet
         self._second = (-1, b"")  # likewise: (seconds, how a line begins)
         self._clock = clock
         self.error = self.record_error(put=_give, count={}, count_new=_ignore)

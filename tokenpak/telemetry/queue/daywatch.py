@@ -17,7 +17,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from types import CodeType
+from types import CodeType, FrameType
+from typing import Final
+
+_FORGETFUL: Final = 0x20 | 0x80 | 0x200
+"""inspect's CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR, without its import."""
 
 Place = tuple[int, int]
 """A sequence number and an offset in that segment."""
@@ -26,12 +30,17 @@ Place = tuple[int, int]
 def somebody_runs(codes: Iterable[CodeType]) -> bool:
     """Return whether any thread is in a call of one of *codes*."""
     wanted = {id(code) for code in codes}  # code objects are slow to hash
-    for frame in sys._current_frames().values():  # noqa: SLF001  (no other way)
-        caller = frame
+    for innermost in sys._current_frames().values():  # noqa: SLF001  (no other way)
+        frame = innermost
+        caller: FrameType | None = innermost
         while caller is not None:
             if id(caller.f_code) in wanted:
                 return True
-            caller = caller.f_back  # type: ignore[assignment]
+            frame, caller = caller, caller.f_back
+        # The threads go on while we look.  A frame that ends keeps its caller, but a
+        # generator that yields forgets it, and so hides a call that goes on.
+        if frame.f_code.co_flags & _FORGETFUL:
+            return True
     return False
 
 

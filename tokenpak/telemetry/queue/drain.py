@@ -148,7 +148,6 @@ class Drain:
             self._publish(supply, batch)
             worked = True
         self._pass_finished(supply)
-        supply.look()
         return worked
 
     def _pending_segments(self) -> tuple[list[tuple[Segment, int, int]], bool]:

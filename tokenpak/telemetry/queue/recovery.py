@@ -43,7 +43,7 @@ class Recovered(NamedTuple):
     spools: int = 0
     """Spools of dead processes that were emptied and deleted."""
     records: int = 0
-    """Records of theirs that were not known to be in the log, and are now."""
+    """Records of theirs that were not in the log, and are now."""
     damaged: int = 0
     """Lines in them that no longer were records."""
     left: tuple[str, ...] = ()
@@ -163,9 +163,8 @@ def empty_orphan(
     before = notes.current()
     records = damaged = 0
     if before is not None and not before.done:
-        pieces = pieces_of(segments, before)
-        records = sum(bytes(piece.view).count(b"\n") for piece in pieces)
-        appender.settle(lambda note: pieces_of(segments, note))
+        settled = appender.settle(lambda note: pieces_of(segments, note))
+        records = sum(bytes(piece.view).count(b"\n") for piece in settled)
     for segment, start, end in unconsumed(segments, notes.current()):
         for run in split_days(segment, start, end):
             if run.day:

@@ -106,7 +106,7 @@ class Supply:
         self._empty: list[int] = []  # free slots without disk space: reserve it
         self._kept: deque[Segment] = deque(maxlen=2)
         self._wanted = AHEAD
-        self._since = 0
+        self._seen = first.sequence
         self.tail = first
         while self.tail.next is not None:
             self.tail = self.tail.next
@@ -128,6 +128,12 @@ class Supply:
         """Link as many segments behind *active* as are wanted, if there is room."""
         while active.sealed and active.next is not None:
             active = active.next
+        # By what producers used up since the last look; not by what was drained, which
+        # after an outage is all at once and no reason to expect more.
+        used_up = active.sequence - self._seen
+        self._seen = active.sequence
+        most = self._spool.notes.slots - 1
+        self._wanted = min(max(AHEAD, 2 * used_up, self._wanted // 2), most)
         ahead = self.tail.sequence - active.sequence - self.tail.sealed
         try:
             while ahead < self._wanted and self._used:
@@ -191,15 +197,8 @@ class Supply:
         if segment.spool is not self._spool:
             return
         self._used.append(segment.index)
-        self._since += 1
         # Kept for a while, so that it is unmapped here and not in a producer.
         self._kept.append(segment)
-
-    def look(self) -> None:
-        """Adapt to how many segments were used since the last look."""
-        slots = self._spool.notes.slots
-        self._wanted = min(max(AHEAD, 2 * self._since, self._wanted // 2), slots - 1)
-        self._since = 0
 
     def give_back(self) -> None:
         """Return the disk space of the free segments.  When nothing is going on."""

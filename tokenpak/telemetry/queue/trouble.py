@@ -65,8 +65,9 @@ class Trouble:
             return
         lasted = self._clock() - self._since
         self._since = None
-        logging.getLogger(LOGGER_NAME).info(
-            "Error log in %s is written again after %.1f s", log_dir, lasted
+        self._tell(
+            logging.INFO,
+            f"Error log in {log_dir} is written again after {lasted:.1f} s",
         )
 
     def warn(self, kind: str, text: str) -> None:
@@ -79,8 +80,11 @@ class Trouble:
         self._last[kind] = now
         held_back = self._held_back.pop(kind, 0)
         more = f" ({held_back:,} more such warnings held back)" if held_back else ""
+        self._tell(logging.WARNING, text + more)
+
+    def _tell(self, level: int, text: str) -> None:
         try:
-            logging.getLogger(LOGGER_NAME).warning("%s%s", text, more)
+            logging.getLogger(LOGGER_NAME).log(level, "%s", text)
         except Exception:  # noqa: S110  a handler's own trouble must not stop the writer
             pass
 

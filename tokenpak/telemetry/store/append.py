@@ -306,12 +306,15 @@ class Appender:
             log.sync()
         self._notes.done()
 
-    def settle(self, pieces_of: Callable[[Note], Sequence[Piece]]) -> None:
+    def settle(self, pieces_of: Callable[[Note], Sequence[Piece]]) -> list[Piece]:
         """
         Find out what became of the newest note, and finish it.  Idempotent.
 
         Args:
             pieces_of: the pieces that a note's range consists of.
+
+        Returns:
+            What was not in the log as whole lines, and is now.
 
         Raises:
             Contended, OSError: try again.
@@ -319,7 +322,7 @@ class Appender:
         """
         note = self._notes.current()
         if note is None or note.done:
-            return
+            return []
         pieces = pieces_of(note)
         size = sum(piece.end - piece.start for piece in pieces)
         with self._day_files.locked(self._notes.stream, note.day) as log:
@@ -331,9 +334,10 @@ class Appender:
             )
             if whole or at_end:
                 self._finish(log, behind(pieces, there))
-                return
-            complete = whole_lines(pieces, there)
-            self._append(log, note.day, behind(pieces, complete))
+                return behind(pieces, whole_lines(pieces, there))
+            left = behind(pieces, whole_lines(pieces, there))
+            self._append(log, note.day, left)
+            return left
 
 
 __all__ = [

@@ -1,0 +1,1 @@
+"""Capture: a failure becomes one line."""

@@ -36,7 +36,7 @@ GOOD: dict[str, list[Any]] = {
     "fsync_interval": [0.01, 3600],
     "recovery_interval": [0.05, 86_400],
     "exit_timeout": [0, 2.5, 3600],
-    "spool_dir": ["/dev/shm/x", Path("/dev/shm/x")],  # noqa: S108
+    "spool_dir": ["/dev/shm/x", Path("/dev/shm/x")],
 }
 
 

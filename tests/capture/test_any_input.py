@@ -19,8 +19,8 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.capture.strict_line import ERROR_FIELDS, EVENT_FIELDS, strictly
 
+from tests.capture.strict_line import ERROR_FIELDS, EVENT_FIELDS, strictly
 from tokenpak.telemetry.capture.encode import Encoder
 
 ENCODER = Encoder(32_000)
@@ -76,7 +76,7 @@ class NoNameError(Exception, metaclass=NoNameType):
     """An exception without a name."""
 
 
-class UnhashableType(type):
+class UnhashableType(type):  # noqa: PLW1641
     """Its classes have no hash."""
 
     def __eq__(cls, other: object) -> bool:
@@ -196,6 +196,13 @@ def cyclic() -> dict[str, object]:
     return made
 
 
+def cyclic_point() -> Point:
+    """Return a dataclass object that holds itself."""
+    made = Point(None)
+    made.x = made
+    return made
+
+
 def deep(levels: int) -> dict[str, object]:
     """Return a dict in a dict in a dict."""
     made: dict[str, object] = {}
@@ -276,7 +283,7 @@ ODD: dict[str, Callable[[], object]] = {
     "enum": lambda: Color.PAIR,
     "int enum": lambda: Level.HIGH,
     "dataclass": lambda: Point(Color.RED),
-    "dataclass that holds itself": lambda: cyclic_point(),
+    "dataclass that holds itself": cyclic_point,
     "dataclass with a surrogate": lambda: Point("\udc80"),
     "half a dataclass": half_made,
     "dataclass type": lambda: Point,
@@ -286,13 +293,6 @@ ODD: dict[str, Callable[[], object]] = {
     "path that fails": UnhappyPath,
     "object": object,
 }
-
-
-def cyclic_point() -> Point:
-    """Return a dataclass object that holds itself."""
-    made = Point(None)
-    made.x = made
-    return made
 
 
 @pytest.mark.parametrize("what", ODD)

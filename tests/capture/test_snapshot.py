@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import gc
 import json
-import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
 
 import pytest
-from tests.capture.strict_line import ERROR_FIELDS, EVENT_FIELDS, raised_by, strictly
 
+from tests.capture.strict_line import ERROR_FIELDS, EVENT_FIELDS, raised_by, strictly
 from tokenpak.telemetry.capture.encode import Encoder
-from tokenpak.telemetry.metrics.counters import ErrorCounts
+from tokenpak.telemetry.capture.stack import MAX_STACKS
+from tokenpak.telemetry.metrics.counters import MAX_TYPES, ErrorCounts
 
 
 @pytest.fixture
@@ -174,31 +175,25 @@ def test_c2_names_of_events_do_not_pile_up(encoder: Encoder) -> None:
 
 
 def test_c2_classes_that_are_made_up_do_not_pile_up(encoder: Encoder) -> None:
-    """Thousands of classes, stacks and messages, in a bounded room."""
+    """Thousands of classes and stacks, in a bounded room."""
     counts = ErrorCounts()
+    classes: list[weakref.ref[type]] = []
+    codes: list[weakref.ref[CodeType]] = []
 
-    def one(number: int) -> None:
-        made = type("MadeUpError", (Exception,), {"__doc__": "x" * 1_000})
-        error = raised_by(
-            exec, compile(f"raise E({number})", "<s>", "exec"), {"E": made}
-        )
-        counts.add(type(error))
+    for number in range(6_000):
+        made = type("MadeUpError", (Exception,), {})
+        code = compile(f"raise E({number})", "<made>", "exec")
+        error = raised_by(exec, code, {"E": made})
+        counts.add(made)
         encoder.error("r", error, {"number": number})
-
-    for number in range(4_000):
-        one(number)
-    tracemalloc.start()
-    for number in range(4_000):
-        one(number)
+        classes.append(weakref.ref(made))
+        codes.append(weakref.ref(code))
+        del made, code, error
     gc.collect()
-    grown, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
 
-    assert len(encoder._stacks._kinds) <= 2_048
-    assert len(encoder._stacks._entries) <= 2_048
-    assert counts.by_type() == {"MadeUpError": 8_000}
-    # 4,000 classes and stacks kept would be some 12 MB.
-    assert grown < 9_000_000
+    assert sum(ref() is not None for ref in classes) <= MAX_STACKS + MAX_TYPES
+    assert sum(ref() is not None for ref in codes) <= MAX_STACKS
+    assert counts.by_type() == {"MadeUpError": 6_000}
 
 
 def test_c2_lines_are_told_by_the_clock_of_the_call(encoder: Encoder) -> None:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, TracebackType
@@ -17,8 +18,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.capture.strict_line import ERROR_FIELDS, raised_by, raising, strictly
 
+from tests.capture.strict_line import ERROR_FIELDS, raised_by, raising, strictly
 from tokenpak.telemetry.capture import stack
 from tokenpak.telemetry.capture.encode import Encoder
 
@@ -67,11 +68,11 @@ class SilentError(Exception):
         raise ValueError("no text")
 
 
-class NoText(Exception):
+class NoTextError(Exception):
     """An exception whose text is none."""
 
     def __str__(self) -> str:
-        return 5  # type: ignore[return-value]
+        return 5  # type: ignore[return-value]  # noqa: PLE0307
 
 
 class LoudStr(str):
@@ -285,7 +286,7 @@ MAKERS: dict[str, Callable[[], BaseException]] = {
     "length 0": lambda: during(EmptyError("empty"), KeyError("first")),
     "str raises": lambda: raising(SilentError()),
     "str of a cause raises": lambda: with_cause(ValueError("a"), SilentError()),
-    "str returns no text": lambda: raising(NoText()),
+    "str returns no text": lambda: raising(NoTextError()),
     "str with own methods": lambda: raising(LoudError()),
     "cause with such a str": lambda: with_cause(ValueError("a"), LoudError()),
     "cause": lambda: with_cause(ValueError("effect"), raising(KeyError("cause"))),
@@ -471,7 +472,7 @@ def test_c3_classes_that_call_themselves_equal_are_told_apart() -> None:
 def test_c3_a_class_without_a_hash_is_printed() -> None:
     """A metaclass that defines equality takes the hash away."""
 
-    class Unhashable(type):
+    class Unhashable(type):  # noqa: PLW1641
         def __eq__(cls, other: object) -> bool:
             return cls is other
 
@@ -494,7 +495,8 @@ def test_c3_an_exception_of_the_main_module_has_no_module_in_its_title() -> None
         "    for _ in range(2):\n"
         "        record = json.loads(encoder.error('r', error, None))\n"
         "        text = ''.join(traceback.format_exception(error))\n"
-        "        print(record['stack_trace'] == text, text.endswith('\\nOwnError: x\\n'))"
+        "        own = text.endswith('\\nOwnError: x\\n')\n"
+        "        print(record['stack_trace'] == text, own)"
     )
 
     done = subprocess.run(
@@ -525,22 +527,26 @@ def test_c3_instructions_are_inside_their_code_object() -> None:
             assert sys.getsizeof(code) > len(code.co_code)
 
 
-def test_c3_the_cache_stays_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("stacks", "frames"), [(5, 50_000), (2_048, 20)])
+def test_c3_the_cache_stays_within_its_bounds(
+    monkeypatch: pytest.MonkeyPatch, stacks: int, frames: int
+) -> None:
     """It is emptied when it is full, and what comes back is exact again."""
-    monkeypatch.setattr(stack, "MAX_STACKS", 5)
-    monkeypatch.setattr(stack, "MAX_FRAMES", 40)
+    monkeypatch.setattr(stack, "MAX_STACKS", stacks)
+    monkeypatch.setattr(stack, "MAX_FRAMES", frames)
     encoder = Encoder(ROOM)
-    cache = encoder._stacks
+    made: list[weakref.ref[CodeType]] = []
 
-    for number in [*range(12), *range(12)]:
-        assert_exact(raised_by(recursive, number), encoder)
-        made = type(f"Made{number}Error", (Exception,), {})
-        assert_exact(raising(made("x")), encoder)
+    for number in range(40):
+        code = compile(f"raise ValueError({number})", f"<made {number}>", "exec")
+        made.append(weakref.ref(code))
+        error = raised_by(exec, code, {})
+        assert_exact(error, encoder)
+        assert_exact(raised_by(recursive, number % 12), encoder)
+        del code, error
 
-        assert len(cache._entries) <= 5
-        assert len(cache._kinds) <= 5
-        frames = sum(len(entry.codes) + 1 for entry in cache._entries.values())
-        assert frames <= 40
+    alive = sum(ref() is not None for ref in made)
+    assert alive <= 10
 
 
 def test_c3_a_known_stack_is_not_formatted_again(

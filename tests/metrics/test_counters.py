@@ -141,7 +141,7 @@ def test_m1_made_up_classes_are_counted_in_bounded_memory(
 def test_m1_odd_classes_are_counted() -> None:
     """Those without a hash, without a name, and those that call themselves equal."""
 
-    class Odd(type):
+    class Odd(type):  # noqa: PLW1641
         __name__ = property(lambda _: 1 / 0)  # type: ignore[assignment]
 
         def __eq__(cls, other: object) -> bool:

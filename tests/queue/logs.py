@@ -1,4 +1,4 @@
-"""What the tests of whole loggers share: reading their logs, and holding their locks."""
+"""What tests of whole loggers share: reading their logs, and holding their locks."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_q3_drops_are_counted_by_reason_here_and_in_the_spool(
     expected = {reason: calls.count(reason) for reason in set(calls)}
 
     assert drops.by_reason() == expected
-    assert {drop.reason: drop.count for drop in notes.drops()} == expected
+    assert {drop.reason: drop.total for drop in notes.drops()} == expected
     assert all(drop.told == 0 for drop in notes.drops())
 
 
@@ -76,9 +76,9 @@ def test_q3_what_was_told_is_not_told_again() -> None:
         drops.add(QUEUE_FULL)
     (second,) = drops.untold()
 
-    assert (first.count - first.told, first.first, first.last) == (3, 10, 30)
+    assert (first.total - first.told, first.first, first.last) == (3, 10, 30)
     assert nothing == []
-    assert (second.count - second.told, second.first, second.last) == (2, 500, 600)
+    assert (second.total - second.told, second.first, second.last) == (2, 500, 600)
     assert notes.drops()[0].told == 3
 
 
@@ -93,7 +93,7 @@ def test_q3_another_spool_knows_what_was_told() -> None:
     drops.add(QUEUE_FULL)
     drops.attach(notes)
 
-    assert [(drop.count, drop.told) for drop in notes.drops()] == [(2, 1)]
+    assert [(drop.total, drop.told) for drop in notes.drops()] == [(2, 1)]
 
 
 def test_q3_drops_of_many_threads_are_all_counted() -> None:
@@ -114,7 +114,7 @@ def test_q3_drops_of_many_threads_are_all_counted() -> None:
         thread.join()
 
     assert drops.by_reason() == {CLOSED: 16_000}
-    assert notes.drops()[0].count == 16_000
+    assert notes.drops()[0].total == 16_000
 
 
 @pytest.mark.parametrize("step", range(8))
@@ -162,7 +162,7 @@ def test_q6_a_drop_in_the_middle_of_a_drop_is_counted(step: int) -> None:
     acted = drops._first.left < 0
 
     assert drops.by_reason() == {QUEUE_FULL: 2 + acted}
-    assert notes.drops()[0].count == 2 + acted
+    assert notes.drops()[0].total == 2 + acted
     assert drops.untold() == []
 
 
@@ -178,6 +178,6 @@ def test_q3_a_drop_is_told_of_though_the_process_died_in_the_middle_of_it() -> N
         with pytest.raises(Died):
             for _ in range(2):
                 drops.add(NOT_ENCODED)
-        seen.add(tuple(drop.count for drop in Notes(words).drops()))
+        seen.add(tuple(drop.total for drop in Notes(words).drops()))
 
     assert seen == {(), (1,)}

@@ -178,7 +178,7 @@ def test_slots_are_independent(taken: dict[int, int]) -> None:
     assert {index: number for index, number in there.items() if number} == taken
     assert notes.problem() is None
     assert notes.current() is not None
-    assert [drops.count for drops in notes.drops()] == [3]
+    assert [drops.total for drops in notes.drops()] == [3]
 
 
 @given(
@@ -198,7 +198,7 @@ def test_q3_drops_are_read_as_they_were_stored(
         make_notes(data).set_drops(reason, count, first, last)
         make_notes(data).set_told(reason, told)
     found = {
-        drops.reason: (drops.count, drops.told, drops.first, drops.last)
+        drops.reason: (drops.total, drops.told, drops.first, drops.last)
         for drops in make_notes(data).drops()
     }
 
@@ -216,6 +216,6 @@ def test_q3_a_death_while_drops_are_stored_leaves_the_old_count_or_the_new() -> 
         words = FakeWords(memoryview(data).cast("Q"), Fate({step: Fault("die after")}))
         with pytest.raises(Died):
             Notes(words).set_drops(QUEUE_FULL, 2, 10, 20)
-        counts.append(make_notes(data).drops()[0].count)
+        counts.append(make_notes(data).drops()[0].total)
 
     assert counts == [1, 1, 2]

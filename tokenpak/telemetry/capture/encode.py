@@ -8,7 +8,8 @@ C3  ``stack_trace`` is what ``traceback.format_exception`` prints.
 
 Every call makes exactly one valid line, by a ladder: (1) orjson on the values as they
 are (see native), put between texts that are ready made; (2) a sanitised copy, shortened
-if need be; (3) a stub that says why.  The first step is the hot path: what is the same
+if need be; (3) a stub that says why; and (4) one that is ready made, for a call at the
+very end of the stack.  The first step is the hot path: what is the same
 in all lines is joined beforehand to what seldom changes.
 
 What the caller's objects raise when they are looked at is caught.  KeyboardInterrupt or
@@ -37,6 +38,7 @@ from tokenpak.telemetry.capture.stack import (
     StackCache,
     format_exactly,
     json_text,
+    kind_of,
 )
 from tokenpak.telemetry.counter import Counter
 
@@ -44,6 +46,11 @@ _MILLISECOND: Final = 1_000_000
 """In nanoseconds, like all times here."""
 _MILLIS: Final = tuple(b"%03d" % number for number in range(1000))
 _MICROS: Final = tuple(b'%03dZ","request_id":' % number for number in range(1000))
+_NOT_ENCODED: Final = b"<not encoded: the stack or the memory was exhausted>"
+_NO_KIND: Final = kind_of(object)
+_END: Final = _NOT_ENCODED + b'","stack_trace":"","context":{}}\n'
+_NO_EVENT: Final = b'null,"event":"%b","context":{}}\n' % _NOT_ENCODED
+"""What a call takes that has no frames left: at the end of an endless recursion."""
 _MAX_EVENTS: Final = 1_000
 """How many names of events are kept ready.  Beyond that the cache is emptied."""
 
@@ -118,6 +125,7 @@ class Encoder:
             if not 0 <= past < _MILLISECOND:
                 past, prefix = self._next_moment(past + start)
             line = b""
+            kind = _NO_KIND
             try:
                 kind = find_kind(cls)
                 try:
@@ -153,12 +161,16 @@ class Encoder:
                     line = built
             except Exception:  # noqa: S110  see the ladder
                 pass
-            return put(
-                line
-                or self._error_the_slow_way(
-                    _stamp(prefix, past), request_id, error, context
-                )
-            )
+            if not line:
+                try:
+                    line = self._error_the_slow_way(
+                        _stamp(prefix, past), request_id, error, context
+                    )
+                except Exception:
+                    line = join(
+                        (prefix, micros[past // 1000], b"null", kind.fields_json, _END)
+                    )
+            return put(line)
 
         return log_error
 
@@ -202,9 +214,14 @@ class Encoder:
                         line = built
             except Exception:  # noqa: S110  see the ladder
                 pass
-            return put(
-                line or self._event_with_care(prefix, past, event, request_id, context)
-            )
+            if not line:
+                try:
+                    line = self._event_with_care(
+                        prefix, past, event, request_id, context
+                    )
+                except Exception:
+                    line = join((prefix, micros[past // 1000], _NO_EVENT))
+            return put(line)
 
         return log_event
 

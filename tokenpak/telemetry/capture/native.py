@@ -9,8 +9,8 @@ takes the slow road, through sanitise, which writes the same as orjson, and surv
 The hot path cannot look at each value: that costs more than to encode it.  There,
 orjson is told to leave datetimes and dataclasses alone, which costs nothing.  It has no
 such option for enums, UUIDs and fragments, so some things remain with the caller: an
-enum whose ``value`` raises, a UUID without its ``int``, a fragment that is not JSON; and
-a list that holds a list many times, which holds a list many times, and so on.
+enum whose ``value`` raises, a UUID without its ``int``, a fragment that is not JSON,
+and a list that holds a list many times, which holds a list many times, and so on.
 """
 
 from __future__ import annotations

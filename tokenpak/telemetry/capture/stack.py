@@ -13,11 +13,6 @@ is left to traceback, every time.
 
 The one exception to C3: a source file that changes under a running process keeps the
 text that was first seen.
-
-Assumption about CPython (tested): from 3.11 on, the instructions of a code object are
-part of the object itself, so ``id(code) + tb_lasti`` is an address inside it: one
-number that names code object and instruction, as long as the object lives.  The cache
-keeps it alive.
 """
 
 from __future__ import annotations
@@ -30,6 +25,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from tokenpak.telemetry.capture.index import Frame, Node, add, find
 from tokenpak.telemetry.capture.sanitise import class_name
 
 MAX_STACKS: Final = 2_048
@@ -74,16 +70,18 @@ class ExceptionKind:
         title: how the last line begins: qualified, but for builtins and ``__main__``.
         fields_json: what is in a line between the request id and the message.
         plain: whether the frames and the message are all that traceback looks at.
+        stacks: those that are known, in which exceptions of this class were raised.
 
     """
 
-    __slots__ = ("fields_json", "name", "plain", "title")
+    __slots__ = ("fields_json", "name", "plain", "stacks", "title")
 
     def __init__(self, name: str, title: str, fields_json: bytes, plain: bool) -> None:
         self.name = name
         self.title = title
         self.fields_json = fields_json
         self.plain = plain
+        self.stacks: Node[_Entry] = Node((), None, {})
 
 
 def kind_of(cls: type) -> ExceptionKind:
@@ -123,17 +121,16 @@ def format_exactly(error: BaseException) -> str:
 class _Entry(NamedTuple):
     head: bytes
     """The frames and the class's title: all of the text but for the message."""
-    codes: tuple[CodeType, ...]
-    """Never read: they keep the addresses in the entry's key from being reused."""
+    frames: tuple[Frame, ...]
+    """Never read: they keep the addresses in the index from being reused."""
 
 
 class StackCache:
     """Stack traces as JSON text.  Any thread; takes no lock."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[object, ...], _Entry] = {}
         self._kinds: dict[type, ExceptionKind] = {}
-        self._frames = 0
+        self._known_stacks = self._known_frames = 0
         # Looked up at each call, because sys.tracebacklimit may be set at any time.
         self._sys = vars(sys)
 
@@ -175,16 +172,8 @@ class StackCache:
             error.__context__ is not None and not error.__suppress_context__
         ):
             return self._chain(error)
-        # The walk is written out here: a call a frame would double its cost.
-        key: list[object] = [kind]
-        add = key.append
         tb = error.__traceback__
-        while tb is not None:
-            add(id(tb.tb_frame.f_code) + tb.tb_lasti)
-            tb = tb.tb_next
-        entry = self._entries.get(tuple(key))
-        if entry is None:
-            entry = self._learn(error, kind, tuple(key))
+        entry = find(kind.stacks, tb) or self._learn(tb, kind)
         if message:
             return entry.head, b": ", message, b"\\n"
         return entry.head, b"\\n"
@@ -208,8 +197,8 @@ class StackCache:
             if type(text) is not str:  # its own __str__ or __format__ may differ
                 raise NotCacheableError
             message = json_text(text)
-            key = (kind, *_addresses(link.__traceback__))
-            entry = self._entries.get(key) or self._learn(link, kind, key)
+            tb = link.__traceback__
+            entry = find(kind.stacks, tb) or self._learn(tb, kind)
             parts.append(entry.head + (b": " if message else b"") + message + b"\\n")
             if link.__cause__ is not None:
                 parts.append(_CAUSE_JSON)
@@ -222,49 +211,40 @@ class StackCache:
         parts.reverse()
         return parts
 
-    def _learn(
-        self, error: BaseException, kind: ExceptionKind, key: tuple[object, ...]
-    ) -> _Entry:
-        codes = tuple(_codes(error.__traceback__))
+    def _learn(self, tb: TracebackType | None, kind: ExceptionKind) -> _Entry:
+        frames = tuple(_frames(tb))
         # The exception itself stays out of it, and with it its chain: traceback would
         # format all of that, once for each link.
         stand_in = BaseException()
         text = "".join(
             traceback.TracebackException(
-                type(stand_in), stand_in, error.__traceback__, compact=True
+                type(stand_in), stand_in, tb, compact=True
             ).format(chain=False)
         )
-        frames = text.removesuffix("BaseException\n")
-        if frames == text:
+        above = text.removesuffix("BaseException\n")
+        if above == text:
             raise NotCacheableError
-        entry = _Entry(json_text(frames + kind.title), codes)
-        self._frames += len(codes) + 1
-        if self._frames > MAX_FRAMES or len(self._entries) >= MAX_STACKS:
-            self._entries.clear()
-            self._frames = len(codes) + 1
-        self._entries[key] = entry
+        entry = _Entry(json_text(above + kind.title), frames)
+        self._known_stacks += 1
+        self._known_frames += len(frames)
+        if self._known_frames > MAX_FRAMES or self._known_stacks > MAX_STACKS:
+            self._kinds.clear()  # and with them their stacks
+            self._known_stacks, self._known_frames = 1, len(frames)
+        kind.stacks = add(kind.stacks, frames, entry)
         return entry
 
 
-def _addresses(tb: TracebackType | None) -> list[int]:
-    addresses = []
-    while tb is not None:
-        addresses.append(id(tb.tb_frame.f_code) + tb.tb_lasti)
-        tb = tb.tb_next
-    return addresses
-
-
-def _codes(tb: TracebackType | None) -> list[CodeType]:
-    codes = []
+def _frames(tb: TracebackType | None) -> list[Frame]:
+    frames = []
     while tb is not None:
         code = tb.tb_frame.f_code
         # A traceback that was put together by hand (a template engine's, say) may have
         # no instruction, or a line that the instruction doesn't tell.
         if tb.tb_lasti < 0 or _line_at(code, tb.tb_lasti) is None:
             raise NotCacheableError
-        codes.append(code)
+        frames.append((code, tb.tb_lasti))
         tb = tb.tb_next
-    return codes
+    return frames
 
 
 def _line_at(code: CodeType, instruction: int) -> int | None:

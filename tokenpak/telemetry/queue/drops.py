@@ -76,10 +76,10 @@ class DropCounts:
 
     def told(self, drops: Drops) -> None:
         """Remember that a record tells of *drops*.  Writer thread only."""
-        self._told[drops.reason] = drops.count
+        self._told[drops.reason] = drops.total
         self._first.pop(drops.reason, None)
         if self._notes is not None:
-            self._notes.set_told(drops.reason, drops.count)
+            self._notes.set_told(drops.reason, drops.total)
 
 
 __all__ = ["DropCounts"]

@@ -26,7 +26,7 @@ _REASONS: Final = {
 
 def notice_line(encoder: Encoder, stream: str, drops: Drops, pid: int) -> bytes:
     """Return the line that tells of *drops*, but for those told of already."""
-    count = drops.count - drops.told
+    count = drops.total - drops.told
     reason = _REASONS.get(drops.reason, drops.reason)
     message = f"{count:,} records of process {pid} were dropped: {reason}"
     context = {

@@ -137,7 +137,7 @@ def recover_one(
         appender = Appender(day_files, spool.notes, sync=sync)
         found = empty_orphan(spool.notes, spool.live_segments(), appender)
         for drops in spool.notes.drops():
-            if drops.count > drops.told:
+            if drops.total > drops.told:
                 line = notice_line(
                     encoder, spool.notes.stream, drops, spool.notes.owner
                 )
@@ -146,7 +146,7 @@ def recover_one(
                 with day_files.locked(spool.notes.stream, _day(line)) as log:
                     log.close_torn_tail()
                     log.write([line])
-                spool.notes.set_told(drops.reason, drops.count)
+                spool.notes.set_told(drops.reason, drops.total)
         done = True
     finally:
         if done:

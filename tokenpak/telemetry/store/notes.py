@@ -86,7 +86,7 @@ class Drops(NamedTuple):
     """How often records were dropped for one reason, and when (ns since the epoch)."""
 
     reason: str
-    count: int
+    total: int
     told: int
     """How many of them a record in the log has told of."""
     first: int

@@ -68,7 +68,12 @@ def test_c1_a_cut_context_fits(context: dict[str, Any], budget: int) -> None:
 
 def test_c1_the_largest_values_pay() -> None:
     """A small value stays whole beside a large one."""
-    context = {"model": "gpt-4", "prompt": "p" * 9_000, "answer": "a" * 5_000, "n": 5}
+    context: dict[str, Any] = {
+        "model": "gpt-4",
+        "prompt": "p" * 9_000,
+        "answer": "a" * 5_000,
+        "n": 5,
+    }
 
     cut = shorten_context(dict(context), 2_000)
 

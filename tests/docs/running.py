@@ -8,10 +8,12 @@ under a line of source, which not all versions of Python draw alike.
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -101,7 +103,7 @@ class Reader:
             self._compare(block, match[2], printed)
 
     def _run(self, command: list[str]) -> tuple[int, str]:
-        done = subprocess.run(
+        child = subprocess.Popen(
             command,
             cwd=self.home,
             env=self._environment,
@@ -109,10 +111,16 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=SECONDS,
-            check=False,
+            start_new_session=True,
         )
-        return done.returncode, done.stdout
+        try:
+            printed, _ = child.communicate(timeout=SECONDS)
+        finally:
+            # With all that it has started, or a command that hangs outlives the test.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        return child.returncode, printed
 
     def _compare(self, block: Block, shown: str, printed: str) -> None:
         want, got = normalise(shown), normalise(printed, str(self.home))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import orjson
@@ -25,6 +25,8 @@ from .pages import DOCS, Block, blocks_of, rows_of, sections_of
 
 PAGE = DOCS / "reference" / "file-format.md"
 SECTIONS = sections_of(PAGE)
+NOTE_WORDS = ("device", "inode", "offset", "first", "start", "last", "end")
+DROP_WORDS = ("count", "told", "since", "until")
 EXAMPLES = [block for block in blocks_of(PAGE) if "example" in block.marks]
 
 
@@ -81,7 +83,7 @@ def test_the_events_are_what_the_logger_writes_for_them() -> None:
     (block,) = (block for block in EXAMPLES if block.marks["example"] == EVENTS)
     for line in block.text.splitlines():
         record = json.loads(line)
-        encoder = Encoder(32_000, lambda stamp=record["timestamp"]: _nanoseconds(stamp))
+        encoder = _encoder_at(record["timestamp"])
 
         made = encoder.event(record["event"], record["request_id"], record["context"])
         assert made.decode() == line + "\n"
@@ -99,14 +101,16 @@ def test_the_notice_of_drops_is_what_the_logger_writes() -> None:
         _nanoseconds(context["since"]),
         _nanoseconds(context["until"]),
     )
-    encoder = Encoder(32_000, lambda: _nanoseconds(record["timestamp"]))
+    encoder = _encoder_at(record["timestamp"])
 
     assert notice_line(encoder, "errors", drops, context["pid"]).decode() == block.text
 
 
-def _nanoseconds(stamp: str) -> int:
-    from datetime import datetime
+def _encoder_at(stamp: str) -> Encoder:
+    return Encoder(32_000, lambda: _nanoseconds(stamp))
 
+
+def _nanoseconds(stamp: str) -> int:
     moment = datetime.fromisoformat(stamp)
     return int(moment.timestamp()) * 10**9 + moment.microsecond * 1_000
 
@@ -141,14 +145,12 @@ def test_the_head_of_a_spool_is_where_the_page_says(tmp_path: Path) -> None:
     for place, day, base in (("odd note", 24, 41), ("even note", 25, 51)):
         at = word[place]
         assert head[at + note["day"]] == date(2026, 3, day).toordinal()
-        names = ("device", "inode", "offset", "first", "start", "last", "end")
-        assert [head[at + note[name]] for name in names] == [
-            *range(base, base + len(names))
+        assert [head[at + note[name]] for name in NOTE_WORDS] == [
+            *range(base, base + len(NOTE_WORDS))
         ]
     for number in range(len(DROP_REASONS)):
         at = word["drops"] + len(drops) * number
-        names = ("count", "told", "since", "until")
-        assert [head[at + drops[name]] for name in names] == [
+        assert [head[at + drops[name]] for name in DROP_WORDS] == [
             71 + number,
             1 + number,
             81 + number,

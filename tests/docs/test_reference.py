@@ -1,4 +1,4 @@
-"""The reference says what the code says: names, signatures, options, commands, tests."""
+"""The reference says what the code says: names, signatures, settings, tests."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .pages import DOCS, ROOT, Block, blocks_of, rows_of, sections_of
 
 API = DOCS / "reference" / "api.md"
 PROMISES = DOCS / "reference" / "promises.md"
+GLOSSARY = DOCS / "reference" / "glossary.md"
 MODULES = (error_logger, read, recovery, errors)
 PUBLIC = {
     **{name: getattr(error_logger, name) for name in error_logger.__all__},
@@ -185,3 +186,10 @@ def test_each_promise_is_guarded(promise: str) -> None:
     assert any(name.startswith(f"test_{promise.lower()}_") for name in tests)
     assert named, f"{promise}: name a test"
     assert set(named) - tests == set(), f"{promise}: these tests do not exist"
+
+
+def test_the_glossary_is_in_order() -> None:
+    """A word is found where the alphabet says."""
+    words = [row[0] for row in rows_of(sections_of(GLOSSARY)["Glossary"])]
+
+    assert words == sorted(set(words))

@@ -142,7 +142,7 @@ def test_m1_odd_classes_are_counted() -> None:
     """Those without a hash, without a name, and those that call themselves equal."""
 
     class Odd(type):  # noqa: PLW1641
-        __name__ = property(lambda _: 1 / 0)  # type: ignore[assignment]
+        __name__ = property(lambda _: 1 / 0)
 
         def __eq__(cls, other: object) -> bool:
             return True

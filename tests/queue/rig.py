@@ -113,9 +113,9 @@ class Rig:
 
     def put(self, line: bytes) -> bool:
         """Put *line*; return whether it was accepted."""
-        before = self.chain.accepted.value
+        before = self.chain.accepted
         self.chain.put(line)
-        return self.chain.accepted.value > before
+        return self.chain.accepted > before
 
     def drain_all(self) -> None:
         """Take steps until one finds nothing."""

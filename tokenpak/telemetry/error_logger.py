@@ -164,16 +164,16 @@ class ErrorLogger:
             self._settings, encoder, in_child=self._errors_by_type.reset
         )
         self._record_error = encoder.record_error(
-            put=self._pipeline.chains[ERRORS].put,
-            count=self._errors_by_type.known,
-            count_new=self._errors_by_type.add,
+            self._pipeline.chains[ERRORS].sink,
+            self._errors_by_type.known,
+            self._errors_by_type.add,
         )
-        self._record_event = encoder.record_event(put=self._pipeline.chains[EVENTS].put)
+        self._record_event = encoder.record_event(self._pipeline.chains[EVENTS].sink)
         # The methods below do nothing else, so a call of theirs can be saved; unless a
-        # subclass has its own.
-        if type(self).log_error is ErrorLogger.log_error:
+        # subclass has its own, or a test has put something in their place.
+        if type(self).log_error is _LOG_ERROR:
             self.log_error = self._record_error  # type: ignore[method-assign]
-        if type(self).log_event is ErrorLogger.log_event:
+        if type(self).log_event is _LOG_EVENT:
             self.log_event = self._record_event  # type: ignore[method-assign]
 
     @property
@@ -265,6 +265,9 @@ class ErrorLogger:
         """
         return self._pipeline.close(timeout)
 
+
+_LOG_ERROR = ErrorLogger.log_error
+_LOG_EVENT = ErrorLogger.log_event
 
 _shared: dict[str, ErrorLogger] = {}
 

@@ -15,7 +15,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple
 
 from tokenpak.telemetry.errors import SettingError
 
@@ -247,7 +247,7 @@ def _from_environment(option: Option, environ: Mapping[str, str]) -> object:
 
 def _absolute(path: str | os.PathLike[str]) -> str:
     # Made absolute once: a later chdir() must not move the log.
-    expanded = os.path.expanduser(cast("str", os.fspath(path)))
+    expanded = os.path.expanduser(os.fspath(path))
     try:
         return os.path.abspath(expanded)
     except FileNotFoundError:  # the current directory was removed

@@ -19,9 +19,9 @@ SystemExit from a signal handler that runs meanwhile passes: it must end the pro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
-from typing import Final, NoReturn, TypeVar, cast
+from typing import Final, NamedTuple, NoReturn, Protocol, cast
 
 import orjson
 
@@ -55,7 +55,35 @@ _MAX_EVENTS: Final = 1_000
 """How many names of events are kept ready.  Beyond that the cache is emptied."""
 
 
-T = TypeVar("T")
+class Target(Protocol):
+    """What a line can be written to."""
+
+    def write(self, line: bytes, /) -> object:
+        """Take *line*; ValueError: not here, ask ``Sink.refused``."""
+
+
+class Bell(Protocol):
+    """What somebody wants of those who put lines."""
+
+    rings: bool
+    """Whether there is anything that they want."""
+
+    def answer(self) -> None:
+        """Do it."""
+
+
+class Sink(NamedTuple):
+    """
+    Where a line goes, taken apart: the hot path does the steps itself.
+
+    A line is written to the last of *targets*, and then *counted* is called.
+    """
+
+    targets: Sequence[Target]
+    counted: Callable[[], object]
+    refused: Callable[[Target, bytes], object]
+    """Called with target and line if the target has refused the line; never raises."""
+    bell: Bell
 
 
 class Encoder:
@@ -82,41 +110,52 @@ class Encoder:
         self._moment: list[tuple[int, bytes]] = [(1 << 63, b"")]  # none yet
         self._second = (-1, b"")  # likewise: (seconds, how a line begins)
         self._clock = clock
-        self.error = self.record_error(put=_give, count={}, count_new=_ignore)
-        """``error(request_id, error, context)`` returns the line."""
-        self.event = self.record_event(put=_give)
-        """``event(event, request_id, context)`` returns the line."""
+
+    def error(self, request_id: object, error: object, context: object) -> bytes:
+        """Return the line for *error*: an exception, or whatever else was passed."""
+        catch = _Catch()
+        self.record_error(catch.sink, {}, _ignore)(request_id, error, context)
+        return catch.line
+
+    def event(self, event: object, request_id: object, context: object) -> bytes:
+        """Return the line for *event*."""
+        catch = _Catch()
+        self.record_event(catch.sink)(event, request_id, context)
+        return catch.line
 
     # The two functions of the hot path are closures: what they need is a local name
-    # then, and not an attribute to be looked up with every record; and what is to be
-    # done with the line they do themselves, which saves a call.
+    # then, and not an attribute to be looked up with every record; and they write the
+    # line themselves, which saves a call.
 
     def record_error(
         self,
-        put: Callable[[bytes], T],
-        count: Mapping[type, Callable[[], object]],
+        sink: Sink,
+        counts: Mapping[type, Callable[[], object]],
         count_new: Callable[[type], object],
-    ) -> Callable[..., T]:
+    ) -> Callable[..., None]:
         """
-        Return ``record(request_id, error, context=None)``, which puts a line.
+        Return ``log_error(request_id, error, context=None)``, which puts a line.
 
         *error* is an exception, or whatever else was passed.
 
         Args:
-            put: given the line; what it returns is returned.
-            count: what to call first, by the class of the error.
-            count_new: called with the class if it is not in *count*.
+            sink: where it is put.
+            counts: what to call first, by the class of the error.
+            count_new: called with the class if it is not in *counts*.
 
         """
         clock = self._clock
         moment, limit = self._moment, self._limit
         find_kind, parts_of = self._stacks.kind, self._stacks.parts
         dumps, join, micros = orjson.dumps, b"".join, _MICROS
+        targets, counted, refused, bell = sink
 
-        def log_error(request_id: object, error: object, context: object = None) -> T:
+        def log_error(
+            request_id: object, error: object, context: object = None
+        ) -> None:
             cls = type(error)
             try:
-                count[cls]()
+                counts[cls]()
             except Exception:
                 count_new(cls)
             # Stamped first: formatting an unknown stack can take a while.
@@ -170,26 +209,35 @@ class Encoder:
                     line = join(
                         (prefix, micros[past // 1000], b"null", kind.fields_json, _END)
                     )
-            return put(line)
+            target = targets[-1]
+            try:
+                target.write(line)
+            except ValueError:
+                refused(target, line)
+            else:
+                counted()
+            if bell.rings:
+                bell.answer()
 
         return log_error
 
-    def record_event(self, put: Callable[[bytes], T]) -> Callable[..., T]:
+    def record_event(self, sink: Sink) -> Callable[..., None]:
         """
-        Return ``record(event, request_id=None, context=None)``, which puts a line.
+        Return ``log_event(event, request_id=None, context=None)``, which puts a line.
 
         Args:
-            put: given the line; what it returns is returned.
+            sink: where it is put.
 
         """
         clock = self._clock
         moment, limit = self._moment, self._limit
         known = self._events
         dumps, join, micros = orjson.dumps, b"".join, _MICROS
+        targets, counted, refused, bell = sink
 
         def log_event(
             event: object, request_id: object = None, context: object = None
-        ) -> T:
+        ) -> None:
             start, prefix = moment[0]
             past = clock() - start
             if not 0 <= past < _MILLISECOND:
@@ -221,7 +269,15 @@ class Encoder:
                     )
                 except Exception:
                     line = join((prefix, micros[past // 1000], _NO_EVENT))
-            return put(line)
+            target = targets[-1]
+            try:
+                target.write(line)
+            except ValueError:
+                refused(target, line)
+            else:
+                counted()
+            if bell.rings:
+                bell.answer()
 
         return log_event
 
@@ -285,7 +341,11 @@ class Encoder:
     @property
     def codes(self) -> tuple[CodeType, CodeType]:
         """The code of the functions that stamp a record and put it."""
-        return self.error.__code__, self.event.__code__
+        sink = _Catch().sink
+        return (
+            self.record_error(sink, {}, _ignore).__code__,
+            self.record_event(sink).__code__,
+        )
 
     def _next_moment(self, now: int) -> tuple[int, bytes]:
         """Return (ns into the millisecond of *now*, how a line begins in it)."""
@@ -380,8 +440,24 @@ def _stamp(prefix: bytes, past: int) -> str:
     return f"{prefix.decode()[-23:]}{past // 1000:03}Z"
 
 
-def _give(line: bytes) -> bytes:
-    return line
+class _Catch:
+    """A sink for one line."""
+
+    rings = False
+
+    def __init__(self) -> None:
+        self.line = b""
+        self.sink = Sink([self], int, self.refuse, self)
+
+    def write(self, line: bytes, /) -> None:
+        """Keep *line*."""
+        self.line = line
+
+    def refuse(self, target: Target, line: bytes) -> None:
+        """Is never called, since nothing is refused."""
+
+    def answer(self) -> None:
+        """Is never called, since nothing rings."""
 
 
 def _ignore(cls: type) -> None:

@@ -31,6 +31,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from tokenpak.telemetry.capture.encode import Bell, Sink, Target
 from tokenpak.telemetry.counter import Counter
 from tokenpak.telemetry.queue.drops import DropCounts
 from tokenpak.telemetry.queue.reentry import may_wait
@@ -38,24 +39,11 @@ from tokenpak.telemetry.store.notes import CLOSED, QUEUE_FULL
 from tokenpak.telemetry.store.spool import Segment
 
 
-class Target(Protocol):
-    """What a line can be written to."""
-
-    def write(self, line: bytes, /) -> object:
-        """Take *line*; ValueError: not here, see Chain._follow()."""
-
-
-class Bell(Protocol):
+class WriterBell(Bell, Protocol):
     """How producers and the writer reach each other."""
 
-    rings: bool
-    """Whether the writer wants something of the producers."""
-
-    def answer(self) -> None:
-        """Do it: wake the writer, or let it have the GIL.  Safe in signal handlers."""
-
     def hurry(self, behind: int) -> None:
-        """End its lingering: it is *behind* by so many segments."""
+        """End the writer's lingering: it is *behind* by so many segments."""
 
 
 class Opening:
@@ -86,7 +74,7 @@ class Chain:
         self,
         stream: str,
         open_first: Callable[[], Segment],
-        bell: Bell,
+        bell: WriterBell,
         in_child: Callable[[], None],
         full_wait: float = 0.0,
     ) -> None:
@@ -96,23 +84,31 @@ class Chain:
         self._in_child = in_child
         self._full_wait = full_wait
         self._generation = 0
+        # These two are one object for ever: the hot path holds them.
+        self._targets: list[Target] = []
+        self._counter = Counter()
+        self._count = self._counter.add
         self._reset()
 
     def _reset(self) -> None:
         self.pid = os.getpid()
         self.drops = DropCounts()
-        self.accepted = Counter()
+        self._counted_before = self._counter.value
         self.notices = 0
         """Lines of the logger's own."""
-        self._count = self.accepted.add  # bound once: it is on the hot path
         self.closed = False
         # Filled once, by setdefault: one step, whoever comes first.
         self._opened: dict[str, Opening] = {}
         # Never a segment, or the links would keep all that come after it alive.
         self._entry: Target = _StandIn()
-        self._targets: list[Target] = [self._entry]
+        self._targets[:] = [self._entry]
 
     # -- any thread -------------------------------------------------------------
+
+    @property
+    def sink(self) -> Sink:
+        """What a line is put into, for who wants to save the call of put()."""
+        return Sink(self._targets, self._count, self._refused, self.bell)
 
     def put(self, line: bytes) -> None:
         """Accept *line*, which ends with a newline, or count it as dropped.  C1."""
@@ -120,14 +116,17 @@ class Chain:
         try:
             target.write(line)
         except ValueError:
-            try:
-                self._follow(target, line)
-            except Exception:  # not even memory for a segment
-                self.drops.add(QUEUE_FULL)
+            self._refused(target, line)
         else:
             self._count()
         if self.bell.rings:
             self.bell.answer()
+
+    def _refused(self, target: Target, line: bytes) -> None:
+        try:
+            self._follow(target, line)
+        except Exception:  # not even memory for a segment
+            self.drops.add(QUEUE_FULL)
 
     def _follow(self, target: Target, line: bytes) -> None:
         """Put *line*, which *target* refused, where it belongs."""
@@ -207,6 +206,11 @@ class Chain:
                 self.notices += 1
                 return True
         return False
+
+    @property
+    def accepted(self) -> int:
+        """How many records were accepted in this process."""
+        return self._counter.value - self._counted_before
 
     def open(self) -> Segment:
         """Return the head of the chain, which is made if there is none yet."""
@@ -317,4 +321,4 @@ class ForkGuard:
         raise ValueError(line)
 
 
-__all__ = ["Bell", "Chain", "ForkGuard", "Opening", "Target"]
+__all__ = ["Chain", "ForkGuard", "Opening", "WriterBell"]

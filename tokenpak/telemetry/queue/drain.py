@@ -104,6 +104,8 @@ class Drain:
     def _begin(self) -> None:
         self.progress = Progress()
         """Set by the writer thread, read by any."""
+        self.ended = False
+        """Whether end() was called: the spool is not ours any more."""
         self.left = self.lost = 0
         """Records that end() left to be recovered, and that it gave up."""
         self._supply: Supply | None = None
@@ -268,6 +270,7 @@ class Drain:
         The chain must be closed.  What a queue in memory still holds is dropped: nobody
         can recover it.
         """
+        self.ended = True
         segment = self.progress.segment
         if segment is None:
             return

@@ -161,11 +161,11 @@ class Pipeline:
         for _ in range(_LOOKS):
             # Accepted first: what is put meanwhile makes written too small for a
             # moment, never too much.
-            accepted = sum(chain.accepted.value for chain in self.chains.values())
+            accepted = sum(chain.accepted for chain in self.chains.values())
             notices = sum(chain.notices for chain in self.chains.values())
             before = [drain.progress for drain in self._drains]
             waiting = [
-                pending(progress, drain.chain.head)
+                pending(progress, None if drain.ended else drain.chain.head)
                 for progress, drain in zip(before, self._drains, strict=True)
             ]
             # A segment that is drained meanwhile may be used again: look anew.

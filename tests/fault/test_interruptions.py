@@ -1,0 +1,127 @@
+"""Q6: signal handlers, finalizers and exit callbacks log, in the middle of anything."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fault.test_fork import ids_of
+from tokenpak.telemetry.error_logger import ErrorLogger
+from tokenpak.telemetry.queue.recovery import recover
+
+pytestmark = pytest.mark.fault
+
+
+@pytest.mark.skipif(
+    not hasattr(signal, "setitimer"), reason="there is no interval timer"
+)
+def test_q6_a_signal_handler_that_logs_interrupts_calls_that_log(
+    make_logger: Callable[..., ErrorLogger], log_dir: Path
+) -> None:
+    """
+    Some thousand signals, a millisecond apart, from before the first record on: no
+    deadlock, and the records of handler and main program are all there.
+    """
+    logger = make_logger(linger=0.001)
+    handled: list[int] = []
+
+    def handler(*_: object) -> None:
+        logger.log_error(f"handler-{len(handled)}", ValueError("x"))
+        handled.append(1)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    calls = 0
+    try:
+        while len(handled) < 2_000:
+            logger.log_error(f"main-{calls}", ValueError("x"))
+            calls += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert logger.flush(30)
+    stats = logger.stats()
+
+    expected = Counter(f"main-{n}" for n in range(calls))
+    expected.update(f"handler-{n}" for n in range(len(handled)))
+    assert ids_of(log_dir) == expected
+    assert stats.dropped == {}
+    assert stats.accepted == calls + len(handled)
+
+
+def test_q6_finalizers_that_log_run_in_the_middle_of_calls(
+    make_logger: Callable[..., ErrorLogger], log_dir: Path
+) -> None:
+    """
+    Cyclic garbage whose ``__del__`` logs is collected while records are encoded.
+    """
+    logger = make_logger()
+    died: list[int] = []
+
+    class Mortal:
+        def __init__(self, number: int) -> None:
+            self.number = number
+            self.itself = self
+
+        def __del__(self) -> None:
+            logger.log_error(f"dead-{self.number}", ValueError("x"))
+            died.append(self.number)
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(5)
+    try:
+        for number in range(500):
+            Mortal(number)
+            logger.log_error(f"alive-{number}", ValueError("x"), {"a": [{}, {}, {}]})
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    assert logger.flush(30)
+
+    expected = Counter(f"alive-{n}" for n in range(500))
+    expected.update(f"dead-{n}" for n in range(500))
+    assert sorted(died) == list(range(500))
+    assert ids_of(log_dir) == expected
+
+
+LATE = """
+import atexit, sys, threading
+from tokenpak.telemetry.error_logger import ErrorLogger
+logger = ErrorLogger(sys.argv[1])
+atexit.register(lambda: logger.log_error("early", ValueError("x")))
+logger.log_error("first", ValueError("x"))
+# Registered after the logger's own hook, so it is called before it; the one above, after.
+atexit.register(lambda: logger.log_error("before", ValueError("x")))
+
+class Last:
+    def __del__(self, logger=logger):
+        logger.log_error("last", ValueError("x"))
+
+sys.modules["last"] = Last()
+"""
+
+
+def test_q6_records_of_the_end_of_a_process_are_kept(log_dir: Path) -> None:
+    """
+    What an exit callback logs after the logger's own has run is recovered, and so is
+    what a finalizer logs while the interpreter is taken down.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, str(log_dir)],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    recover(str(log_dir))
+    found = ids_of(log_dir)
+
+    assert done.stderr == b""
+    assert set(found.values()) == {1}
+    assert {"first", "before", "early"} <= set(found)

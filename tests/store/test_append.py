@@ -266,6 +266,42 @@ def test_s1_an_error_leaves_no_lock_behind() -> None:
         assert not case.disk.locked(PATH), operation
 
 
+@pytest.mark.parametrize("fault", [None, "status", "status_at", "read", "write"])
+def test_q5_every_lock_is_released_before_its_file_is_closed(fault: str | None) -> None:
+    """
+    A forked child may have a copy of the descriptor: then closing ours does not do it.
+    """
+
+    class Copied(FakeFiles):
+        """Closes, and the copy keeps the lock."""
+
+        def _drop_lock(self, fd: int) -> None:
+            if not self.closing:
+                super()._drop_lock(fd)
+
+        closing = False
+
+        def close(self, fd: int) -> None:
+            self.closing = True
+            super().close(fd)
+            self.closing = False
+
+    disk, fate = Disk(), Fate()
+    day_files = DayFiles(Copied(disk, fate), LOG_DIR)
+    for _ in range(3):
+        fate.plan({fault: Fault("error before")} if fault else {})
+        try:
+            with day_files.locked(ERRORS, DAY) as log:
+                log.close_torn_tail()
+                log.write([OTHER])
+        except OSError:
+            pass
+        disk.delete(PATH)
+    day_files.close()
+
+    assert disk.locks == {}
+
+
 @given(
     cuts=st.lists(st.integers(0, 30), min_size=2, max_size=8).map(sorted),
     size=st.integers(0, 60),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 from tests.queue.logs import Make, events, eventually, held_locks
 from tokenpak.telemetry.queue.recovery import recover
@@ -175,3 +179,59 @@ def test_q6_a_logging_handler_that_exits_costs_no_record(
     assert exited
     assert logger.flush(60)
     assert len(events(log_dir)) == 2
+
+
+def test_q3_drops_are_told_of_before_a_logger_is_closed(
+    make_logger: Make, log_dir: Path
+) -> None:
+    """close() right after an outage does not take the count of its drops along."""
+    logger = make_logger(max_pending_bytes=4 * 1024 * 1024)
+    logger.log_error("first", ValueError("x"))
+    logger.flush(10)
+    (day_file,) = log_dir.glob("errors-*.jsonl")
+    fd = os.open(day_file, os.O_RDWR)
+    assert lock_descriptor(fd, blocking=False)
+    try:
+        for _ in range(400):
+            logger.log_error("r", ValueError("x"), {"padding": "y" * 20_000})
+    finally:
+        os.close(fd)
+    closed = logger.close(20)
+    records = [json.loads(line) for line in day_file.read_bytes().splitlines()]
+    dropped = logger.stats().dropped["queue_full"]
+
+    assert closed
+    assert dropped > 0
+    assert [r["context"]["dropped"] for r in records if "dropped" in r["context"]] == [
+        dropped
+    ]
+
+
+def test_c1_at_the_end_of_the_stack_a_record_is_made_or_counted(
+    make_logger: Make,
+) -> None:
+    """Wherever the recursion limit is met: no exception, and nothing uncounted."""
+    logger = make_logger()
+    calls = 0
+
+    def descend(depth: int) -> None:
+        nonlocal calls
+        if depth == 0:
+            logger.log_error("r", ValueError("x"), {"a": 1})
+            logger.log_event("e", "r", {"a": 1})
+            calls += 2
+            return
+        descend(depth - 1)
+
+    logger.log_error("r", ValueError("warm"))
+    logger.log_event("e", "r")
+    limit = sys.getrecursionlimit()
+    for depth in range(limit - 200, limit):
+        try:
+            descend(depth)
+        except RecursionError:
+            break  # the test itself has no frame left
+    stats = logger.stats()
+
+    assert calls > 300
+    assert stats.accepted + sum(stats.dropped.values()) == calls + 2

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.read.log_making import as_lines, make_record, make_records, read_all, write_log
+from tests.read.log_making import (
+    as_lines,
+    make_record,
+    make_records,
+    read_all,
+    write_log,
+)
 
 from tokenpak.telemetry.read import MalformedLine, Record
 

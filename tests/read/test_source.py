@@ -10,7 +10,14 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.read.log_making import DAY, as_lines, make_record, make_records, read_all, write_log
+from tests.read.log_making import (
+    DAY,
+    as_lines,
+    make_record,
+    make_records,
+    read_all,
+    write_log,
+)
 
 from tokenpak.telemetry.read import Query, UnreadableFile, iter_records
 from tokenpak.telemetry.store.names import LogFile, list_log_files

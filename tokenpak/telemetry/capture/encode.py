@@ -82,7 +82,10 @@ class Sink(NamedTuple):
     targets: Sequence[Target]
     counted: Callable[[], object]
     refused: Callable[[Target, bytes], object]
-    """Called with target and line if the target has refused the line; never raises."""
+    """Called with target and line if the target has refused the line."""
+    unmade: Callable[[], object]
+    """Called if no line could be made or put; must be written in C, as the stack may
+    have no room for another frame."""
     bell: Bell
 
 
@@ -148,76 +151,89 @@ class Encoder:
         moment, limit = self._moment, self._limit
         find_kind, parts_of = self._stacks.kind, self._stacks.parts
         dumps, join, micros = orjson.dumps, b"".join, _MICROS
-        targets, counted, refused, bell = sink
+        targets, counted, refused, unmade, bell = sink
 
         def log_error(
             request_id: object, error: object, context: object = None
         ) -> None:
-            cls = type(error)
             try:
-                counts[cls]()
-            except Exception:
-                count_new(cls)
-            # Stamped first: formatting an unknown stack can take a while.
-            start, prefix = moment[0]
-            past = clock() - start
-            if not 0 <= past < _MILLISECOND:
-                past, prefix = self._next_moment(past + start)
-            line = b""
-            kind = _NO_KIND
-            try:
-                kind = find_kind(cls)
+                cls = type(error)
                 try:
-                    text = str(error)
-                except BaseException:  # user code
-                    _refuse()
-                if type(text) is not str or len(text) > limit:
-                    _refuse()  # before 50 MB are encoded, only to be thrown away
-                if type(context) is dict:
-                    shown = dumps(context, None, NATIVE)
-                    if 10 in shown:  # a newline: a fragment holds it
-                        _refuse()
-                elif context is None:
-                    shown = b"{}"
-                else:
-                    _refuse()
-                message = dumps(text)[1:-1]
-                built = join(
-                    (
-                        prefix,
-                        micros[past // 1000],
-                        dumps(request_id) if type(request_id) is str else _refuse(),
-                        kind.fields_json,
-                        message,
-                        b'","stack_trace":"',
-                        *parts_of(error, kind, message),  # type: ignore[arg-type]
-                        b'","context":',
-                        shown,
-                        b"}\n",
-                    )
-                )
-                if len(built) <= limit:
-                    line = built
-            except Exception:  # noqa: S110  see the ladder
-                pass
-            if not line:
-                try:
-                    line = self._error_the_slow_way(
-                        _stamp(prefix, past), request_id, error, context
-                    )
+                    counts[cls]()
                 except Exception:
-                    line = join(
-                        (prefix, micros[past // 1000], b"null", kind.fields_json, _END)
+                    count_new(cls)
+                # Stamped first: formatting an unknown stack can take a while.
+                start, prefix = moment[0]
+                past = clock() - start
+                if not 0 <= past < _MILLISECOND:
+                    past, prefix = self._next_moment(past + start)
+                line = b""
+                kind = _NO_KIND
+                try:
+                    kind = find_kind(cls)
+                    try:
+                        text = str(error)
+                    except BaseException:  # user code
+                        _refuse()
+                    if type(text) is not str or len(text) > limit:
+                        _refuse()  # before 50 MB are encoded, only to be thrown away
+                    if type(context) is dict:
+                        shown = dumps(context, None, NATIVE)
+                        if 10 in shown:  # a newline: a fragment holds it
+                            _refuse()
+                    elif context is None:
+                        shown = b"{}"
+                    else:
+                        _refuse()
+                    message = dumps(text)[1:-1]
+                    built = join(
+                        (
+                            prefix,
+                            micros[past // 1000],
+                            dumps(request_id) if type(request_id) is str else _refuse(),
+                            kind.fields_json,
+                            message,
+                            b'","stack_trace":"',
+                            *parts_of(error, kind, message),  # type: ignore[arg-type]
+                            b'","context":',
+                            shown,
+                            b"}\n",
+                        )
                     )
-            target = targets[-1]
-            try:
-                target.write(line)
-            except ValueError:
-                refused(target, line)
-            else:
-                counted()
+                    if len(built) <= limit:
+                        line = built
+                except Exception:  # noqa: S110  see the ladder
+                    pass
+                if not line:
+                    try:
+                        line = self._error_the_slow_way(
+                            _stamp(prefix, past), request_id, error, context
+                        )
+                    except Exception:
+                        line = join(
+                            (
+                                prefix,
+                                micros[past // 1000],
+                                b"null",
+                                kind.fields_json,
+                                _END,
+                            )
+                        )
+                target = targets[-1]
+                try:
+                    target.write(line)
+                except ValueError:
+                    refused(target, line)
+                else:
+                    counted()
+            except Exception:
+                # Not even a call can be made: this is the end of the stack.
+                unmade()
             if bell.rings:
-                bell.answer()
+                try:
+                    bell.answer()
+                except Exception:  # noqa: S110  the next record rings again
+                    pass
 
         return log_error
 
@@ -233,51 +249,58 @@ class Encoder:
         moment, limit = self._moment, self._limit
         known = self._events
         dumps, join, micros = orjson.dumps, b"".join, _MICROS
-        targets, counted, refused, bell = sink
+        targets, counted, refused, unmade, bell = sink
 
         def log_event(
             event: object, request_id: object = None, context: object = None
         ) -> None:
-            start, prefix = moment[0]
-            past = clock() - start
-            if not 0 <= past < _MILLISECOND:
-                past, prefix = self._next_moment(past + start)
-            line = b""
             try:
-                if type(context) is dict and type(request_id) is str:
-                    # A name that is not known, or is none, is a KeyError or TypeError.
-                    shown = dumps(context, None, NATIVE)
-                    built = join(
-                        (
-                            prefix,
-                            micros[past // 1000],
-                            dumps(request_id),
-                            known[event],  # type: ignore[index]
-                            shown,
-                            b"}\n",
-                        )
-                    )
-                    # A newline in the context: a fragment holds it.
-                    if len(built) <= limit and 10 not in shown:
-                        line = built
-            except Exception:  # noqa: S110  see the ladder
-                pass
-            if not line:
+                start, prefix = moment[0]
+                past = clock() - start
+                if not 0 <= past < _MILLISECOND:
+                    past, prefix = self._next_moment(past + start)
+                line = b""
                 try:
-                    line = self._event_with_care(
-                        prefix, past, event, request_id, context
-                    )
-                except Exception:
-                    line = join((prefix, micros[past // 1000], _NO_EVENT))
-            target = targets[-1]
-            try:
-                target.write(line)
-            except ValueError:
-                refused(target, line)
-            else:
-                counted()
+                    if type(context) is dict and type(request_id) is str:
+                        # A name that is not known, or is none: KeyError or TypeError.
+                        shown = dumps(context, None, NATIVE)
+                        built = join(
+                            (
+                                prefix,
+                                micros[past // 1000],
+                                dumps(request_id),
+                                known[event],  # type: ignore[index]
+                                shown,
+                                b"}\n",
+                            )
+                        )
+                        # A newline in the context: a fragment holds it.
+                        if len(built) <= limit and 10 not in shown:
+                            line = built
+                except Exception:  # noqa: S110  see the ladder
+                    pass
+                if not line:
+                    try:
+                        line = self._event_with_care(
+                            prefix, past, event, request_id, context
+                        )
+                    except Exception:
+                        line = join((prefix, micros[past // 1000], _NO_EVENT))
+                target = targets[-1]
+                try:
+                    target.write(line)
+                except ValueError:
+                    refused(target, line)
+                else:
+                    counted()
+            except Exception:
+                # Not even a call can be made: this is the end of the stack.
+                unmade()
             if bell.rings:
-                bell.answer()
+                try:
+                    bell.answer()
+                except Exception:  # noqa: S110  the next record rings again
+                    pass
 
         return log_event
 
@@ -447,7 +470,7 @@ class _Catch:
 
     def __init__(self) -> None:
         self.line = b""
-        self.sink = Sink([self], int, self.refuse, self)
+        self.sink = Sink([self], int, self.refuse, int, self)
 
     def write(self, line: bytes, /) -> None:
         """Keep *line*."""

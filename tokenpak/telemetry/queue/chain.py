@@ -35,7 +35,7 @@ from tokenpak.telemetry.capture.encode import Bell, Sink, Target
 from tokenpak.telemetry.counter import Counter
 from tokenpak.telemetry.queue.drops import DropCounts
 from tokenpak.telemetry.queue.reentry import may_wait
-from tokenpak.telemetry.store.notes import CLOSED, QUEUE_FULL
+from tokenpak.telemetry.store.notes import CLOSED, NOT_ENCODED, QUEUE_FULL
 from tokenpak.telemetry.store.spool import Segment
 
 
@@ -88,12 +88,14 @@ class Chain:
         self._targets: list[Target] = []
         self._counter = Counter()
         self._count = self._counter.add
+        self._unmade = Counter()
         self._reset()
 
     def _reset(self) -> None:
         self.pid = os.getpid()
         self.drops = DropCounts()
         self._counted_before = self._counter.value
+        self._unmade_before = self._unmade.value
         self.notices = 0
         """Lines of the logger's own."""
         self.closed = False
@@ -108,7 +110,9 @@ class Chain:
     @property
     def sink(self) -> Sink:
         """What a line is put into, for who wants to save the call of put()."""
-        return Sink(self._targets, self._count, self._refused, self.bell)
+        return Sink(
+            self._targets, self._count, self._refused, self._unmade.add, self.bell
+        )
 
     def put(self, line: bytes) -> None:
         """Accept *line*, which ends with a newline, or count it as dropped.  C1."""
@@ -211,6 +215,15 @@ class Chain:
     def accepted(self) -> int:
         """How many records were accepted in this process."""
         return self._counter.value - self._counted_before
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many records were given up in this process, by reason."""
+        dropped = self.drops.by_reason()
+        unmade = self._unmade.value - self._unmade_before
+        if unmade:
+            dropped[NOT_ENCODED] = dropped.get(NOT_ENCODED, 0) + unmade
+        return dropped
 
     def open(self) -> Segment:
         """Return the head of the chain, which is made if there is none yet."""

@@ -14,7 +14,11 @@ from typing import Final
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.queue.drain import Drain
 from tokenpak.telemetry.queue.notice import notice_line
-from tokenpak.telemetry.queue.recovery import orphan_candidates, recover_one
+from tokenpak.telemetry.queue.recovery import (
+    append_notice,
+    orphan_candidates,
+    recover_one,
+)
 from tokenpak.telemetry.queue.trouble import Trouble
 from tokenpak.telemetry.settings import Settings
 from tokenpak.telemetry.store.append import Contended, DayFiles
@@ -188,6 +192,21 @@ class Housekeeping:
                 else:  # still no room
                     wait = min(wait, QUIET)
         return wait
+
+    def before_end(self) -> None:
+        """Tell of the last drops: the chains are sealed, so not through them."""
+        for drain in self._drains:
+            chain = drain.chain
+            for drops in chain.drops.untold():
+                if drops.reason == CLOSED:
+                    continue
+                line = notice_line(self._encoder, chain.stream, drops, chain.pid)
+                try:
+                    append_notice(self._day_files, chain.stream, line)
+                except (Contended, OSError) as error:
+                    self._trouble.warn("drops", f"{drops} is told of nowhere: {error}")
+                else:
+                    chain.drops.told(drops)
 
     def _sync(self, now: float) -> float:
         if self._settings.fsync != "interval" or not self._day_files.dirty:

@@ -176,7 +176,7 @@ class Pipeline:
                 break
         dropped: dict[str, int] = {}
         for drain in self._drains:
-            for reason, count in drain.chain.drops.by_reason().items():
+            for reason, count in drain.chain.dropped.items():
                 dropped[reason] = dropped.get(reason, 0) + count
         pending_records = sum(records for records, _ in waiting)
         pending_records += sum(drain.left for drain in self._drains)

@@ -21,7 +21,7 @@ from tokenpak.telemetry.queue.jitter import jittered
 from tokenpak.telemetry.queue.notice import notice_line
 from tokenpak.telemetry.settings import resolve_settings
 from tokenpak.telemetry.store.append import Appender, Contended, DayFiles, Piece
-from tokenpak.telemetry.store.days import split_days
+from tokenpak.telemetry.store.days import day_of, split_days
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.notes import Notes
 from tokenpak.telemetry.store.orphan import pieces_of, unconsumed
@@ -141,11 +141,7 @@ def recover_one(
                 line = notice_line(
                     encoder, spool.notes.stream, drops, spool.notes.owner
                 )
-                # Not noted, so a death between the two tells it twice: it is no
-                # accepted record, and to tell it never would be worse.
-                with day_files.locked(spool.notes.stream, _day(line)) as log:
-                    log.close_torn_tail()
-                    log.write([line])
+                append_notice(day_files, spool.notes.stream, line)
                 spool.notes.set_told(drops.reason, drops.total)
         done = True
     finally:
@@ -154,6 +150,22 @@ def recover_one(
         else:
             spool.release()
     return found.plus(Recovered(spools=1))
+
+
+def append_notice(day_files: DayFiles, stream: str, line: bytes) -> None:
+    """
+    Append a line that tells of drops, past any queue.
+
+    Not noted, so a death before it is marked as told tells it twice: it is no accepted
+    record, and to tell it never would be worse.
+
+    Raises:
+        Contended, OSError: it is not in the log.
+
+    """
+    with day_files.locked(stream, day_of(line)) as log:
+        log.close_torn_tail()
+        log.write([line])
 
 
 def empty_orphan(
@@ -176,8 +188,11 @@ def empty_orphan(
     return Recovered(records=records, damaged=damaged)
 
 
-def _day(line: bytes) -> str:
-    return line[14:24].decode()
-
-
-__all__ = ["Recovered", "empty_orphan", "orphan_candidates", "recover", "recover_one"]
+__all__ = [
+    "Recovered",
+    "append_notice",
+    "empty_orphan",
+    "orphan_candidates",
+    "recover",
+    "recover_one",
+]

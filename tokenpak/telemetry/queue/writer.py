@@ -63,6 +63,9 @@ class Chores(Protocol):
     def failed(self, error: OSError) -> None:
         """Tell of an error while draining."""
 
+    def before_end(self) -> None:
+        """Do what is to be in the log when the thread ends."""
+
     def contended(self) -> None:
         """Tell if another process has held a lock for long."""
 
@@ -349,6 +352,8 @@ class Writer:
         if not empty and time.monotonic() < max(s.deadline for s in self._stops):
             return False
         self._answer_flushes()
+        assert self._chores is not None
+        self._chores.before_end()
         for drain in self._drains:
             drain.end()
         self.ended = True

@@ -316,6 +316,22 @@ def test_q5_a_child_that_logs_in_the_middle_of_the_fork_starts_empty(
     assert parents[was : was + 10] == bytes(10)
 
 
+def test_q5_a_child_has_a_queue_like_its_parents() -> None:
+    """
+    With the whole bound, drops that are counted, and slots that are used again.
+    """
+    rig = Rig(Disk(), slots=4)
+    rig.put(make_line("parents"))
+    rig.chain.reset_in_child()
+    rig.drain.reset()
+    for _ in range(10):
+        fill(rig)
+        rig.drain_all()
+
+    assert rig.chain.drops.by_reason() == {QUEUE_FULL: 10}
+    assert len(lines_of(rig.disk, PATH)) == rig.chain.accepted >= 30
+
+
 def test_q5_a_producer_that_forked_within_a_put_writes_to_the_childs_queue() -> None:
     """
     It holds a segment of the parent's, which is sealed for it, as are those behind.

@@ -79,7 +79,7 @@ threads = st.integers(0, THREADS - 1)
 actions = st.one_of(
     st.tuples(st.just("step"), threads, st.booleans()),
     st.tuples(st.just("step"), threads, st.just(False)),
-    st.tuples(st.just("step"), threads, st.just(False)),
+    st.tuples(st.just("rest"), threads, st.just(False)),
     st.tuples(st.just("day"), st.sampled_from((1, 1, -1)), st.just(False)),
     st.tuples(
         st.just("look"), st.integers(0, 2), st.lists(threads, max_size=4), st.booleans()
@@ -102,6 +102,10 @@ def test_s3_a_range_said_to_be_of_one_day_is_of_one_day(
         match action:
             case ("step", int(thread), bool(drops)):
                 calls.step(thread, drops=drops)
+            case ("rest", int(thread), _):
+                calls.step(thread)
+                while thread in calls.under_way:
+                    calls.step(thread)
             case ("day", int(by), _):
                 calls.day += by
             case ("look", int(cut), list(then), bool(fails)):

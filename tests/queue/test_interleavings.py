@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from unittest import mock
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 
-from tests.queue.rig import DAY, NEXT_DAY, SEGMENT, Rig, make_line
+from tests.queue.rig import DAY, NEXT_DAY, SEGMENT, Rig, make_line, name_of
 from tests.store.fakes import LOG_DIR, Disk, lines_of
 from tokenpak.telemetry.capture.encode import Target
 from tokenpak.telemetry.queue.chain import ForkGuard
@@ -217,3 +218,37 @@ def test_q3_nothing_is_dropped_while_there_is_room(script: list[Op]) -> None:
 
     assert stage.rig.chain.drops.by_reason() == {}
     assert stage.rig.chain.accepted == stage.calls
+
+
+@pytest.mark.parametrize("at", range(40))
+@pytest.mark.parametrize("sizes", [(80,), (80, SEGMENT - 50, 80), (SEGMENT - 50,) * 3])
+def test_q2_lines_that_come_at_any_look_of_the_drain_are_not_passed_over(
+    at: int, sizes: tuple[int, ...]
+) -> None:
+    """
+    In particular those that seal the segment which the writer has just looked at.
+    """
+    disk = Disk()
+    rig = Rig(disk, slots=12)
+    names: list[str] = []
+    looks = itertools.count()
+
+    def put(size: int) -> None:
+        names.append(f"{len(names)}")
+        rig.put(make_line(names[-1], size))
+
+    def between() -> None:
+        if next(looks) == at:
+            for size in sizes:
+                put(size)
+
+    with mock.patch.object(spool, "Segment", Interrupted):
+        for size in (100, SEGMENT - 100, 100):
+            put(size)
+        with mock.patch.object(Interrupted, "between", staticmethod(between)):
+            rig.drain.step()
+            rig.drain.step()
+        put(100)
+        rig.drain_all()
+
+    assert [name_of(line) for line in lines_of(disk, PATHS[0])] == names

@@ -55,6 +55,24 @@ def test_q4_never_more_segments_than_slots(slots: int) -> None:
     assert rig.chain.accepted == len(lines_of(rig.disk, PATH))
 
 
+def test_q1_the_head_knows_the_segments_of_the_chain() -> None:
+    """
+    Those that hold lines or may come to, and no other: recovery looks at nothing else.
+    """
+    rig = Rig(Disk(), slots=5)
+    for number in range(12):
+        rig.put(make_line(f"{number}", ALONE))
+        if number % 3 == 2:
+            rig.drain.step()
+        chain, segment = set(), rig.chain.head
+        while segment is not None:
+            chain.add((segment.index, segment.sequence))
+            notes, segment = segment.spool.notes, segment.next
+        slots = {(index, notes.slot(index)) for index in range(5)}
+
+        assert {(index, slot) for index, slot in slots if slot} == chain
+
+
 def test_segments_are_linked_ahead_from_the_first_record_on() -> None:
     """
     A burst before the writer has had its first turn meets links.

@@ -8,6 +8,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.read.log_making import (
     as_lines,
     make_record,
@@ -15,7 +16,6 @@ from tests.read.log_making import (
     read_all,
     write_log,
 )
-
 from tokenpak.telemetry.read import MalformedLine, UnreadableFile
 from tokenpak.telemetry.read.chunks import CHUNK_BYTES, gzip_chunks, plain_chunks
 

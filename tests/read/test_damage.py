@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from tests.read.log_making import (
     as_lines,
     make_record,
@@ -15,7 +16,6 @@ from tests.read.log_making import (
     read_all,
     write_log,
 )
-
 from tokenpak.telemetry.read import MalformedLine, Record
 
 JUNK = st.binary(max_size=8) | st.sampled_from(

@@ -15,8 +15,8 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.read.log_making import as_lines, make_record, make_records, write_log
 
+from tests.read.log_making import as_lines, make_record, make_records, write_log
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import (
     FORMATS,

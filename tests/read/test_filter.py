@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.read.log_making import make_record
 
+from tests.read.log_making import make_record
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import Query, parse_when
 

@@ -6,8 +6,8 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.read.log_making import as_lines, make_record, read_all, write_log
 
+from tests.read.log_making import as_lines, make_record, read_all, write_log
 from tokenpak.telemetry.read import FORMATS, Format, export_records
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.read.log_making import make_record
 
+from tests.read.log_making import make_record
 from tokenpak.telemetry.read.records import NotARecordError, decode_line, is_blank
 
 VALUES: st.SearchStrategy[Any] = st.recursive(

@@ -6,8 +6,8 @@ import json
 
 import orjson
 import pytest
-from tests.read.log_making import make_record
 
+from tests.read.log_making import make_record
 from tokenpak.telemetry.read.records import MalformedLine, Record
 from tokenpak.telemetry.read.salvage import salvage_line
 

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+
 from tests.read.log_making import (
     DAY,
     as_lines,
@@ -18,7 +19,6 @@ from tests.read.log_making import (
     read_all,
     write_log,
 )
-
 from tokenpak.telemetry.read import Query, UnreadableFile, iter_records
 from tokenpak.telemetry.store.names import LogFile, list_log_files
 

@@ -186,6 +186,26 @@ def test_q2_a_line_that_does_not_fit_goes_behind_the_ones_before_it() -> None:
     assert [line.split(b'"')[7].decode() for line in lines_of(rig.disk, PATH)] == names
 
 
+def test_q3_a_record_is_accepted_or_dropped_and_never_both() -> None:
+    """
+    At the end of the stack the writer cannot be told to hurry: the line is there all
+    the same.
+    """
+    rig = Rig(Disk())
+
+    def no_room_on_the_stack(behind: int) -> None:
+        raise RecursionError
+
+    rig.put(make_line("first", HALF + 1))
+    rig.bell.hurry = no_room_on_the_stack  # type: ignore[method-assign]
+    rig.chain.put(make_line("second", HALF + 1))
+    rig.drain_all()
+
+    assert len(lines_of(rig.disk, PATH)) == 2
+    assert rig.chain.accepted == 2
+    assert rig.chain.drops.by_reason() == {}
+
+
 def test_the_memory_of_drained_segments_is_let_go() -> None:
     """
     A mapping keeps address space and a descriptor: neither may grow with the log.
@@ -328,8 +348,14 @@ def test_q5_a_child_has_a_queue_like_its_parents() -> None:
         fill(rig)
         rig.drain_all()
 
+    generations, segment = set(), rig.chain.head
+    while segment is not None:
+        generations.add(segment.generation)
+        segment = segment.next
+
     assert rig.chain.drops.by_reason() == {QUEUE_FULL: 10}
     assert len(lines_of(rig.disk, PATH)) == rig.chain.accepted >= 30
+    assert generations == {1}  # none is taken for one of the parent's
 
 
 def test_q5_a_producer_that_forked_within_a_put_writes_to_the_childs_queue() -> None:

@@ -88,7 +88,7 @@ actions = st.one_of(
 
 
 @settings(deadline=None, max_examples=1_000)
-@given(script=st.lists(actions, max_size=60), forked=st.booleans())
+@given(script=st.lists(actions, min_size=6, max_size=60), forked=st.booleans())
 def test_s3_a_range_said_to_be_of_one_day_is_of_one_day(
     script: list[tuple[object, ...]], *, forked: bool
 ) -> None:
@@ -143,6 +143,23 @@ def test_lines_are_not_looked_at_any_more_after_a_quiet_moment() -> None:
         calls.look(0, [], fails=False)
 
     assert calls.said == [False, True, True, True]
+
+
+def test_s3_lines_that_could_not_be_appended_are_looked_at_again() -> None:
+    """
+    They are of both days, though it has been quiet since.
+    """
+    calls = Calls()
+    whole_call(calls)
+    calls.day += 1
+    whole_call(calls)
+    for _ in range(3):
+        calls.look(0, [], fails=True)
+    calls.look(0, [], fails=False)
+    whole_call(calls)
+    calls.look(0, [], fails=False)
+
+    assert calls.said == [False, False, False, False, True]
 
 
 def test_lines_are_looked_at_as_long_as_a_call_from_before_is_under_way() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -120,6 +121,39 @@ def test_q3_after_close_nothing_is_left_open(make_logger: Make, log_dir: Path) -
     assert logger.flush(60)
     assert logger._pipeline._files.descriptors == {}
     assert spool_paths(f"{log_dir}/spool") == []
+    assert len(events(log_dir)) == 1
+
+
+DAEMON = """
+import os, sys
+from tokenpak.telemetry.error_logger import ErrorLogger
+logger = ErrorLogger(sys.argv[1])
+logger.log_event("e")
+logger.flush()
+os.closerange(3, 1_000)
+logger.close()
+print("came back")
+"""
+
+
+def test_q6_close_comes_back_though_somebody_has_closed_our_descriptors(
+    log_dir: Path,
+) -> None:
+    """
+    As who turns the process into a daemon does.
+    """
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", DAEMON, str(log_dir)],
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
+        said = child.stdout
+    except subprocess.TimeoutExpired:
+        said = b"hangs"
+
+    assert said == b"came back\n"
     assert len(events(log_dir)) == 1
 
 

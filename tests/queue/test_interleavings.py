@@ -21,7 +21,7 @@ from hypothesis import given, settings
 
 from tests.queue.rig import DAY, NEXT_DAY, SEGMENT, Rig, make_line, name_of
 from tests.store.fakes import LOG_DIR, Disk, lines_of
-from tokenpak.telemetry.capture.encode import Target
+from tokenpak.telemetry.capture.sink import Target
 from tokenpak.telemetry.queue.chain import ForkGuard
 from tokenpak.telemetry.store import spool
 from tokenpak.telemetry.store.spool import Segment

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,20 @@ from tokenpak.telemetry.settings import MIB, SEGMENT_BYTES
 from tokenpak.telemetry.store.names import EVENTS
 from tokenpak.telemetry.store.notes import NOT_ENCODED, QUEUE_FULL
 from tokenpak.telemetry.store.spool import SpoolFile, spool_paths
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let no thread be started; return how often it was tried."""
+    tries: list[int] = []
+
+    def refuse(*_: object) -> int:
+        tries.append(1)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    return tries
+
 
 # -- threads ------------------------------------------------------------------------
 
@@ -149,6 +164,37 @@ def test_x2_a_lock_that_is_held_long_is_warned_of(
     assert str(log_dir) in caplog.text
 
 
+def test_x2_a_lock_that_is_held_long_is_warned_of_though_the_other_stream_goes_on(
+    make_logger: Make,
+    log_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    no_threads: list[int],
+) -> None:
+    """
+    Errors are written all the time, and no event for a minute.
+    """
+    caplog.set_level(logging.WARNING, "tokenpak.telemetry")
+    now = [1_000.0]
+    monkeypatch.setattr(
+        housekeeping,
+        "time",
+        SimpleNamespace(monotonic=lambda: now[0], time_ns=time.time_ns),
+    )
+    logger = make_logger()
+    with held_locks(log_dir):
+        logger.log_event("e")
+        for _ in range(10):
+            logger.log_error("r", ValueError("x"))
+            logger._pipeline._writer._pass()
+            now[0] += 6.0
+        written = logger.stats().written
+
+    assert written == 10
+    assert no_threads
+    assert "held the lock" in caplog.text
+
+
 # -- without a spool ----------------------------------------------------------------
 
 
@@ -244,20 +290,39 @@ def test_q3_no_descriptor_for_the_first_mapping_costs_no_record(
     assert len(events(log_dir)) == 1
 
 
+def test_x2_a_spool_that_cannot_be_switched_to_is_not_left_behind(
+    make_logger: Make, log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It took the last descriptors: they are given back, and the queue goes on.
+    """
+    monkeypatch.setattr(housekeeping, "SPOOL_CHECK", 0.0)
+    refused = []
+    map_segment = SpoolFile.map
+
+    def refuse(spool: SpoolFile, index: int, sequence: int) -> Any:
+        if spool.durable:
+            refused.append(1)
+            raise OSError(24, "Too many open files")
+        return map_segment(spool, index, sequence)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFile, "map", refuse)
+        logger = make_logger()
+        written = 0
+        while len(refused) < 10:
+            logger.log_event("e")
+            written += 1
+            assert logger.flush(10)
+        open_files = len(logger._pipeline._files.descriptors)
+        spools = len(spool_paths(f"{log_dir}/spool"))
+
+    assert open_files <= 6
+    assert spools <= 1
+    assert len(events(log_dir)) == written
+
+
 # -- without a thread ---------------------------------------------------------------
-
-
-@pytest.fixture
-def no_threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let no thread be started; return how often it was tried."""
-    tries: list[int] = []
-
-    def refuse(*_: object) -> int:
-        tries.append(1)
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(_thread, "start_new_thread", refuse)
-    return tries
 
 
 def test_q3_records_are_accepted_where_no_thread_can_be_started(

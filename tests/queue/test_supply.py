@@ -193,6 +193,44 @@ def test_the_space_of_free_segments_is_given_back(tmp_path: Path) -> None:
     assert len(lines_of(rig.disk, PATH)) == rig.chain.accepted
 
 
+def test_q4_no_descriptor_for_giving_back_costs_no_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The space stays for now, and so does the bound.
+    """
+    rig = durable_rig(tmp_path, slots=30)
+    with fake_day_files(rig.disk).locked(ERRORS, DAY):
+        before = 0
+        for _ in range(40):
+            before += rig.put(make_line("line", ALONE))
+            with pytest.raises(Contended):
+                rig.drain.step()
+    rig.drain_all()
+    supply = rig.drain.supply
+    assert supply is not None
+
+    def refuse(*_: object) -> Segment:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFile, "map", refuse)
+        for _ in range(30):
+            try:
+                supply.give_back()
+            except OSError:
+                pass
+    with fake_day_files(rig.disk).locked(ERRORS, DAY):
+        after = 0
+        for _ in range(40):
+            after += rig.put(make_line("line", ALONE))
+            with pytest.raises(Contended):
+                rig.drain.step()
+
+    assert before >= 28
+    assert after >= before - 1
+
+
 def test_q1_a_spool_is_switched_without_losing_a_line_or_the_order(
     tmp_path: Path,
 ) -> None:

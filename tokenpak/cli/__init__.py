@@ -17,12 +17,13 @@ import click
 import tokenpak
 from tokenpak.cli.demo import demo
 from tokenpak.cli.export import export
+from tokenpak.cli.options import HELP
 
 COMMANDS: Final[tuple[click.Command, ...]] = (demo, export)
 """The commands of ``tokenpak telemetry``."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings=HELP)
 @click.version_option(tokenpak.__version__, prog_name="tokenpak")
 def main() -> None:
     """Tools for applications that call LLMs."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from tokenpak.cli.options import HELP
 from tokenpak.demo.crew import DemoError
 from tokenpak.demo.report import format_result
 from tokenpak.demo.run import MAX_SECONDS, MAX_WORKERS, run_demo
 
 
-@click.command()
+@click.command(context_settings=HELP)
 @click.option(
     "--log-dir",
     metavar="DIR",

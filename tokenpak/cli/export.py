@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from tokenpak.cli.options import (
+    HELP,
     existing_log_dir,
     log_dir_option,
     make_query,
@@ -32,6 +33,7 @@ _NAMED_FILES = 5
 
 
 @click.command(
+    context_settings=HELP,
     epilog="""
 \b
 Examples:
@@ -45,7 +47,7 @@ Malformed lines are skipped; stderr says how many, and in which files.
 
 Exit status: 0 exported, also if nothing matched or lines were skipped; 1 the log
 directory cannot be read or the output not written; 2 wrong usage.
-"""
+""",
 )
 @click.option(
     "--format",

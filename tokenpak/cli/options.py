@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -15,6 +15,9 @@ from tokenpak.telemetry.store.names import ERRORS, STREAMS
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
+
+HELP: Final = {"help_option_names": ["-h", "--help"]}
+"""For each command: click takes it over from the group only if it runs in one."""
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 

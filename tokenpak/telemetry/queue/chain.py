@@ -31,7 +31,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from tokenpak.telemetry.capture.encode import Bell, Sink, Target
+from tokenpak.telemetry.capture.sink import Bell, Sink, Target
 from tokenpak.telemetry.counter import Counter
 from tokenpak.telemetry.queue.drops import DropCounts
 from tokenpak.telemetry.queue.reentry import may_wait

@@ -187,8 +187,10 @@ class OsFiles:
 
     def close_all_in_child(self) -> None:
         """Close this child's copies of its parent's descriptors.  After fork."""
-        for fd in list(self.descriptors):
-            self.descriptors.pop(fd, None)
+        # Taken away in one step: a signal handler that logs meanwhile opens others, and
+        # a number that is closed twice could be theirs.
+        inherited, self.descriptors = self.descriptors, {}
+        for fd in inherited:
             _close_quietly(fd)
         if self.opening:
             places = {os.path.realpath(os.path.dirname(path)) for path in self.opening}

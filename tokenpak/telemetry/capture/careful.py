@@ -1,0 +1,128 @@
+"""
+The slow road: a line for whatever was passed, however odd.
+
+Taken when orjson refused a value, when a line would be too long, and for what is no
+exception, no str, no dict.  Everything is copied into plain data first, by code that
+expects any of the caller's objects to raise at any touch.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn, cast
+
+import orjson
+
+from tokenpak.telemetry.capture.native import NATIVE, check_native
+from tokenpak.telemetry.capture.sanitise import (
+    Plain,
+    class_name,
+    clean_text,
+    safe_str,
+    sanitise_context,
+)
+from tokenpak.telemetry.capture.shorten import shorten
+from tokenpak.telemetry.capture.stack import StackCache, format_exactly, json_text
+
+
+class CarefulEncoder:
+    """
+    Encodes anything.  Any thread; takes no lock.
+
+    Args:
+        max_line_bytes: the longest line, with its newline.
+        stacks: the stack traces that are known.
+
+    """
+
+    def __init__(self, max_line_bytes: int, stacks: StackCache) -> None:
+        self._limit = max_line_bytes
+        self._stacks = stacks
+
+    def _text(self, value: object) -> str | None:
+        return None if value is None else safe_str(value, self._limit)
+
+    def event(
+        self, stamp: str, event: object, request_id: object, context: object
+    ) -> bytes:
+        """Return the line for *event*, whatever it is."""
+        return self._finish(
+            {
+                "timestamp": stamp,
+                "request_id": self._text(request_id),
+                "event": safe_str(event, self._limit),
+            },
+            context,
+        )
+
+    def error(
+        self, stamp: str, request_id: object, error: object, context: object
+    ) -> bytes:
+        """Return the line for *error*, whatever it is."""
+        # By the real class: an object may claim another one, or fail to claim any.
+        if issubclass(type(error), BaseException):
+            name, message, stack = self._describe(cast("BaseException", error))
+        elif issubclass(type(error), type) and issubclass(
+            cast("type", error), BaseException
+        ):
+            name, message, stack = class_name(cast("type", error)), "", ""
+        else:
+            name = class_name(type(error))
+            message, stack = safe_str(error, self._limit), ""
+        return self._finish(
+            {
+                "timestamp": stamp,
+                "request_id": self._text(request_id),
+                "error_type": clean_text(name, self._limit),
+                "message": message,
+                "stack_trace": stack,
+            },
+            context,
+        )
+
+    def _describe(self, error: BaseException) -> tuple[str, str, str]:
+        try:
+            given = str(error)
+            text = str.__str__(given)  # a plain one, if __str__ gave a subclass
+        except BaseException:  # user code
+            given = text = "<exception str() failed>"  # what traceback prints for it
+        # Of a huge message no more than a line's worth can stay, in either field.
+        message = clean_text(text, self._limit)
+        try:
+            kind = self._stacks.kind(type(error))
+            name = kind.name
+            parts = self._stacks.parts(error, kind, json_text(message))
+            stack = str(orjson.loads(b'"%b"' % b"".join(parts)))
+            # Surrogates, whose escapes are there too; a str with methods of its own.
+            if given is not message and len(text) <= self._limit:
+                stack = format_exactly(error)
+        except BaseException:  # not cacheable; or __notes__ or __cause__ is user code
+            name = class_name(type(error))
+            stack = format_exactly(error)
+        stack = stack.encode(errors="backslashreplace").decode()
+        return name, message, stack
+
+    def _finish(self, fields: dict[str, Plain], context: object) -> bytes:
+        try:
+            if type(context) is not dict:
+                _refuse()
+            check_native(context, self._limit)
+            encoded = orjson.dumps(context, None, NATIVE)
+            if len(encoded) > 4 * self._limit:
+                _refuse()  # the copy is bounded
+            snapshot = orjson.loads(encoded)
+        except Exception:
+            snapshot = sanitise_context(context, self._limit)
+        try:
+            return shorten({**fields, "context": snapshot}, self._limit)
+        except Exception as reason:
+            stub: dict[str, Plain] = {
+                "not_encoded": f"{type(reason).__name__}: {safe_str(reason, 200)}"
+            }
+            return shorten({**fields, "context": stub}, self._limit)
+
+
+def _refuse() -> NoReturn:
+    raise TypeError  # not what orjson is given as it is
+
+
+__all__ = ["CarefulEncoder"]

@@ -27,7 +27,7 @@ class NoChores:
     def before_drain(self) -> None:
         """Do nothing."""
 
-    def after_drain(self, *, worked: bool) -> float:
+    def after_drain(self, *, worked: bool, held: bool) -> float:
         """Do nothing, for long."""
         return LONG
 

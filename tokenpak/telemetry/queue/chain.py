@@ -152,7 +152,10 @@ class Chain:
             segment = following
             if self._try(segment, line):
                 self._targets[0] = segment
-                self._hurry(segment)
+                try:
+                    self._hurry(segment)
+                except RecursionError:  # the line is accepted: not to be dropped, too
+                    pass
                 return
 
     def _try(self, segment: Segment, line: bytes) -> bool:

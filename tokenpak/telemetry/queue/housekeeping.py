@@ -124,12 +124,17 @@ class Housekeeping:
             f"{type(error).__name__}: {error}. Please report it.",
         )
 
-    def after_drain(self, *, worked: bool) -> float:
-        """Do what is due; return in how many seconds something is due again."""
+    def after_drain(self, *, worked: bool, held: bool) -> float:
+        """
+        Do what is due; return in how many seconds something is due again.
+
+        *worked*: something was appended.  *held*: something could not be.
+        """
         now = time.monotonic()
         if worked:
             self._busy_at = now
             self._spare = True
+        if worked and not held:
             self._held_since = None
             self._trouble.write_succeeded(self._settings.log_dir)
         waits = [
@@ -204,7 +209,12 @@ class Housekeeping:
                 try:
                     append_notice(self._day_files, chain.stream, line)
                 except (Contended, OSError) as error:
-                    self._trouble.warn("drops", f"{drops} is told of nowhere: {error}")
+                    self._trouble.warn(
+                        "drops",
+                        f"{drops.total - drops.told:,} records of {chain.stream} were "
+                        f"dropped ({drops.reason}), and the log could not be told of "
+                        f"it: {error}",
+                    )
                 else:
                     chain.drops.told(drops)
 
@@ -237,8 +247,13 @@ class Housekeeping:
         if supply.durable and supply.spool.exists():
             return
         spool = self._new_spool(drain.chain.stream)
-        if spool is not None:
+        if spool is None:
+            return
+        try:
             supply.switch(spool, segment)
+        except OSError:  # no descriptor for its first mapping: later
+            spool.remove()
+        else:
             drain.chain.drops.attach(spool.notes)
 
 

@@ -205,8 +205,12 @@ class Supply:
         self._wanted = AHEAD
         self._kept.clear()
         for _ in range(len(self._used)):
-            index = self._used.popleft()
-            segment = self._spool.map(index, 0)
+            index = self._used[0]
+            try:
+                segment = self._spool.map(index, 0)
+            except OSError:  # no descriptor for a mapping: later
+                return
+            self._used.popleft()
             segment.seal()
             if self._spool.give_back(segment):
                 self._empty.append(index)

@@ -57,8 +57,12 @@ class Chores(Protocol):
     def before_drain(self) -> None:
         """Tell troubles, exchange spools that are gone."""
 
-    def after_drain(self, *, worked: bool) -> float:
-        """Do what is due; return in how many seconds something is due again."""
+    def after_drain(self, *, worked: bool, held: bool) -> float:
+        """
+        Do what is due; return in how many seconds something is due again.
+
+        *worked*: something was appended.  *held*: something could not be.
+        """
 
     def failed(self, error: OSError) -> None:
         """Tell of an error while draining."""
@@ -328,7 +332,7 @@ class Writer:
         self._answer_flushes()
         self._pressed = False
         self.rings = self._asleep
-        due = chores.after_drain(worked=worked)
+        due = chores.after_drain(worked=worked, held=held is not None)
         if held is not None:
             raise held
         if self._flushes or self._stops:

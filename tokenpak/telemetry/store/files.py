@@ -183,7 +183,8 @@ class OsFiles:
         # Unregistered first: a child forked between the two closes one copy too few,
         # which is harmless for what we close; the other order could hit a stranger's.
         self.descriptors.pop(fd, None)
-        os.close(fd)
+        # A daemonizer may have closed all descriptors, ours among them.
+        _close_quietly(fd)
 
     def close_all_in_child(self) -> None:
         """Close this child's copies of its parent's descriptors.  After fork."""

@@ -336,7 +336,10 @@ class SpoolFile:
         """Give up the ownership: what is left in the file is an orphan's."""
         if self._lock_fd >= 0:
             # Explicitly: a child that was forked meanwhile may hold a copy.
-            self._files.unlock(self._lock_fd)
+            try:
+                self._files.unlock(self._lock_fd)
+            except OSError:  # somebody has closed it
+                pass
         for fd in (self._map_fd, self._lock_fd):
             if fd >= 0:
                 self._files.close(fd)

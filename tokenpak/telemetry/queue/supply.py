@@ -10,7 +10,6 @@ Writer thread only, but for open_chain(), which any thread may call for itself.
 
 from __future__ import annotations
 
-import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -77,11 +76,6 @@ def open_chain(spool: SpoolFile) -> Segment:
     return first
 
 
-@functools.lru_cache(maxsize=1)
-def _zeros(size: int) -> bytes:
-    return bytes(size)
-
-
 def _take(spool: SpoolFile, index: int, sequence: int) -> Segment:
     segment = spool.map(index, sequence)
     # In the head before any line is in it, or recovery would not look there.
@@ -137,9 +131,7 @@ class Supply:
         ahead = self.tail.sequence - active.sequence - self.tail.sealed
         try:
             while ahead < self._wanted and self._used:
-                self._link(self._used[0], zero=True)
-                self._used.popleft()
-                ahead += 1
+                ahead += self._link_used(self._wanted - ahead)
             if ahead < self._wanted:
                 self._link_fresh(self._wanted - ahead)
         except OSError:
@@ -151,6 +143,19 @@ class Supply:
             if segment is not None and segment.sequence > self._warmed:
                 self._warmed = segment.sequence
                 warm(segment)
+
+    def _link_used(self, count: int) -> int:
+        """Link up to *count* slots that hold old lines, neighbours at once."""
+        index, run = self._used[0], 1
+        while run < min(count, len(self._used)) and self._used[run] == index + run:
+            run += 1
+        self._spool.zero(index, run)
+        for _ in range(run):
+            # The pages are there, so it takes little to bring them into the table.
+            warm(self._link(self._used[0]))
+            self._used.popleft()
+        self._warmed = self.tail.sequence
+        return run
 
     def _link_fresh(self, count: int) -> None:
         """Link up to *count* slots that have no disk space yet, neighbours at once."""
@@ -169,25 +174,18 @@ class Supply:
                 count = 1  # but it may have room for one
                 continue
             for _ in range(run):
-                self._link(self._empty[-1], zero=False)
+                self._link(self._empty[-1])
                 self._empty.pop()
             count -= run
 
-    def _link(self, index: int, *, zero: bool) -> None:
-        sequence = self.tail.sequence + 1
-        segment = self._spool.map(index, sequence)
-        if zero:
-            # Through the mapping, which keeps the GIL: a quarter of a millisecond, in
-            # which its pages are warmed, too.  A write to the file would give the GIL
-            # up, and with eight busy threads take tens of milliseconds to get it back.
-            segment[:] = _zeros(len(segment))
-            self._warmed = max(self._warmed, sequence)
+    def _link(self, index: int) -> Segment:
         # In the head before any line is in the segment, or recovery would not look
         # there; and after it is zero, or recovery would find old lines.
-        self._spool.notes.set_slot(index, sequence)
+        segment = _take(self._spool, index, self.tail.sequence + 1)
         self._adopt(segment)
         self.tail.next = segment
         self.tail = segment
+        return segment
 
     def take_back(self, segment: Segment) -> None:
         """Free *segment*, which is drained and sealed."""

@@ -26,6 +26,7 @@ same interface, and does not survive the process.
 
 from __future__ import annotations
 
+import functools
 import mmap
 import os
 import stat
@@ -268,6 +269,29 @@ class SpoolFile:
             size = count * self.notes.segment_bytes
             os.posix_fallocate(self._map_fd, self._offset(index), size)
 
+    def zero(self, index: int, count: int) -> None:
+        """
+        Fill *count* slots from *index* on, which are free, with zeros.
+
+        Through the file and in one call: the GIL is given up once, and producers go on
+        meanwhile.  (Through a mapping it took them 0.7 ms for each segment.)
+
+        Raises:
+            OSError: not all of it was done.
+
+        """
+        if not self.durable:
+            return  # a mapping of memory is always a new one
+        slot = memoryview(_zeros(self.notes.segment_bytes))
+        rest, offset = [slot] * count, self._offset(index)
+        while rest:
+            written = os.pwritev(self._map_fd, rest, offset)
+            offset += written
+            while rest and written >= len(rest[0]):
+                written -= len(rest.pop(0))
+            if written:
+                rest[0] = rest[0][written:]
+
     def map(self, index: int, sequence: int) -> Segment:
         """Return a fresh mapping of slot *index*."""
         kind = Segment if self._gil else LockedSegment
@@ -344,6 +368,11 @@ class SpoolFile:
             if fd >= 0:
                 self._files.close(fd)
         self._map_fd = self._lock_fd = -1
+
+
+@functools.lru_cache(maxsize=1)
+def _zeros(size: int) -> bytes:
+    return bytes(size)
 
 
 def warm(segment: Segment) -> None:

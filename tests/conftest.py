@@ -8,9 +8,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tokenpak.telemetry.error_logger import ErrorLogger
+
+# No time is asserted: the machine may be busy.  In CI the examples are the same each
+# time, so that a change is judged by itself; everywhere else they are new ones.
+hypothesis.settings.register_profile(
+    "tokenpak",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("tokenpak")
 
 
 @pytest.fixture(autouse=True)

@@ -37,6 +37,12 @@ GOOD: dict[str, list[Any]] = {
     "recovery_interval": [0.05, 86_400],
     "exit_timeout": [0, 2.5, 3600],
     "spool_dir": ["/dev/shm/x", Path("/dev/shm/x")],
+    "archive_after_days": [0, 1, 36_500],
+    "prune_after_days": [0, 1, 36_500],
+    "max_archive_bytes": [0, MIB, 2**62],
+    "max_day_bytes": [0, MIB, 2**62],
+    "max_dir_bytes": [0, MIB, 2**62],
+    "group_access": [True, False],
 }
 
 
@@ -60,6 +66,12 @@ WRONG: dict[str, list[Any]] = {
     "recovery_interval": [*WRONG_SECONDS, 0.01],
     "exit_timeout": [*WRONG_SECONDS, 3601],
     "spool_dir": WRONG_PATHS,
+    "archive_after_days": [-1, 36_501, 7.0, "7", True],
+    "prune_after_days": [-1, 36_501, 7.0, "7", True],
+    "max_archive_bytes": [-1, 1, MIB - 1, 2**63, 1e9, "1", True],
+    "max_day_bytes": [-1, 1, MIB - 1, 2**63, 1e9, "1", True],
+    "max_dir_bytes": [-1, 1, MIB - 1, 2**63, 1e9, "1", True],
+    "group_access": [1, 0, "yes", []],
 }
 WRONG_TEXTS = {
     "max_line_bytes": ["999", "32k", "1e6", "9" * 5_000, "-1"],
@@ -70,6 +82,12 @@ WRONG_TEXTS = {
     "fsync_interval": ["0"],
     "recovery_interval": ["0", "-0.0"],
     "exit_timeout": ["none"],
+    "archive_after_days": ["7d", "-1"],
+    "prune_after_days": ["never", "-1"],
+    "max_archive_bytes": ["1GiB", "1"],
+    "max_day_bytes": ["1GiB", "1"],
+    "max_dir_bytes": ["1GiB", "1"],
+    "group_access": ["maybe", "2", "tru"],
 }
 
 
@@ -104,6 +122,12 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         recovery_interval=30.0,
         exit_timeout=5.0,
         spool_dir=None,
+        archive_after_days=7,
+        prune_after_days=0,
+        max_archive_bytes=0,
+        max_day_bytes=0,
+        max_dir_bytes=0,
+        group_access=False,
     )
 
 

@@ -18,7 +18,7 @@ from tokenpak.telemetry.queue.daywatch import DayWatch
 from tokenpak.telemetry.queue.drain import Drain
 from tokenpak.telemetry.queue.supply import open_chain
 from tokenpak.telemetry.store import spool
-from tokenpak.telemetry.store.append import DayFiles
+from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS
 from tokenpak.telemetry.store.spool import Segment, SpoolFile

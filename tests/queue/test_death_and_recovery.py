@@ -35,7 +35,8 @@ from tests.store.fakes import (
     fake_day_files,
 )
 from tokenpak.telemetry.queue.recovery import empty_orphan
-from tokenpak.telemetry.store.append import Appender, Contended, DayFiles
+from tokenpak.telemetry.store.append import Appender
+from tokenpak.telemetry.store.dayfiles import Contended, DayFiles
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS
 from tokenpak.telemetry.store.notes import Notes

@@ -13,7 +13,7 @@ from tests.store.fakes import LOG_DIR, Disk, Fate, Fault, fake_day_files, lines_
 from tokenpak.telemetry.queue import drain as drain_module
 from tokenpak.telemetry.queue.daywatch import DayWatch
 from tokenpak.telemetry.queue.drain import pending
-from tokenpak.telemetry.store.append import Contended
+from tokenpak.telemetry.store.dayfiles import Contended
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS
 from tokenpak.telemetry.store.notes import CLOSED, DAMAGED

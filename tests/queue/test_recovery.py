@@ -12,7 +12,8 @@ import pytest
 from tests.queue.rig import DAY, NEXT_DAY, make_line, name_of
 from tokenpak.telemetry.queue import recovery
 from tokenpak.telemetry.queue.recovery import recover
-from tokenpak.telemetry.store.append import Appender, DayFiles
+from tokenpak.telemetry.store.append import Appender
+from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
 from tokenpak.telemetry.store.notes import QUEUE_FULL

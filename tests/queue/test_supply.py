@@ -11,7 +11,7 @@ import pytest
 from tests.queue.rig import DAY, SEGMENT, Rig, make_line, small_segments
 from tests.store.fakes import LOG_DIR, Disk, fake_day_files, lines_of
 from tokenpak.telemetry.queue.supply import AHEAD, new_spool, open_chain
-from tokenpak.telemetry.store.append import Contended
+from tokenpak.telemetry.store.dayfiles import Contended
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS
 from tokenpak.telemetry.store.spool import HEAD_BYTES, Segment, SpoolFile

@@ -11,7 +11,7 @@ from tests.queue.rig import Rig, make_line
 from tests.store.fakes import Disk, fake_day_files, lines_of
 from tokenpak.telemetry.queue import writer as writer_module
 from tokenpak.telemetry.queue.writer import PRESSED_AT, YIELD, Writer
-from tokenpak.telemetry.store.append import Contended
+from tokenpak.telemetry.store.dayfiles import Contended
 from tokenpak.telemetry.store.names import ERRORS
 
 LINGER = 0.25

@@ -13,7 +13,7 @@ import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tokenpak.telemetry.store.append import DayFiles
+from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.files import Buffer, FileStatus
 from tokenpak.telemetry.store.notes import Words
 

@@ -22,17 +22,12 @@ from tests.store.fakes import (
     fake_day_files,
     lines_of,
 )
-from tokenpak.telemetry.store.append import (
-    MAX_OPEN,
-    Appender,
-    Contended,
-    DayFiles,
-    Piece,
-    behind,
-)
+from tokenpak.telemetry.store.append import Appender
+from tokenpak.telemetry.store.dayfiles import MAX_OPEN, Contended, DayFiles
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS
 from tokenpak.telemetry.store.notes import HEADER_WORDS, Note, Notes
+from tokenpak.telemetry.store.pieces import Piece, behind
 
 PATH = f"{LOG_DIR}/errors-{DAY}.jsonl"
 OURS = [make_line(name, 100) for name in ("one", "two", "three")]

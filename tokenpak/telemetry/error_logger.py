@@ -51,7 +51,7 @@ class Stats(Mapping[str, Any]):
     """Their bytes."""
     dropped: Mapping[str, int]
     """Records given up, by reason: ``queue_full``, ``closed``, ``not_encoded``,
-    ``damaged``."""
+    ``damaged``, ``day_full``, ``directory_full``."""
     batches: int
     """Appends."""
     notices: int
@@ -123,6 +123,15 @@ class ErrorLogger:
             Default 30.
         exit_timeout: seconds that the end of the process may wait.  Default 5.
         spool_dir: where the spool is, if not in the log directory.
+        archive_after_days: age at which a day's file is gzipped into ``archive/``.
+            Default 7; 0: never.
+        prune_after_days: age at which an archive is deleted.  Default 0: never.
+        max_archive_bytes: bytes that archives may take together before the oldest are
+            deleted.  Default 0: no bound.
+        max_day_bytes: bytes to which one day's file may grow; beyond that records are
+            dropped and counted.  Default 0: no bound.
+        max_dir_bytes: the same for the whole directory.  Default 0: no bound.
+        group_access: whether the group may read and write the log, too.  Default False.
 
     Raises:
         SettingError: an argument has a value that cannot be used.  (A wrong value in
@@ -143,6 +152,12 @@ class ErrorLogger:
         recovery_interval: float | None = None,
         exit_timeout: float | None = None,
         spool_dir: str | PathLike[str] | None = None,
+        archive_after_days: int | None = None,
+        prune_after_days: int | None = None,
+        max_archive_bytes: int | None = None,
+        max_day_bytes: int | None = None,
+        max_dir_bytes: int | None = None,
+        group_access: bool | None = None,
     ) -> None:
         self._settings = resolve_settings(
             {
@@ -156,6 +171,12 @@ class ErrorLogger:
                 "recovery_interval": recovery_interval,
                 "exit_timeout": exit_timeout,
                 "spool_dir": spool_dir,
+                "archive_after_days": archive_after_days,
+                "prune_after_days": prune_after_days,
+                "max_archive_bytes": max_archive_bytes,
+                "max_day_bytes": max_day_bytes,
+                "max_dir_bytes": max_dir_bytes,
+                "group_access": group_access,
             }
         )
         encoder = Encoder(self._settings.max_line_bytes)

@@ -41,6 +41,12 @@ class Settings(NamedTuple):
     recovery_interval: float
     exit_timeout: float
     spool_dir: str | None
+    archive_after_days: int
+    prune_after_days: int
+    max_archive_bytes: int
+    max_day_bytes: int
+    max_dir_bytes: int
+    group_access: bool
 
 
 class Option(NamedTuple):
@@ -79,6 +85,23 @@ def _is_seconds(low: float, high: float) -> Callable[[Any], bool]:
         and math.isfinite(v)
         and low <= v <= high
     )
+
+
+def _is_zero_or(low: int, high: int) -> Callable[[Any], bool]:
+    inside = _is_int(low, high)
+    return lambda v: inside(v) or (_is_int(0, 0)(v))
+
+
+def _yes_or_no(text: str) -> bool:
+    try:
+        return {"1": True, "true": True, "yes": True, "on": True}.get(text.lower()) or {
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
 
 
 def _is_path(value: object) -> bool:
@@ -181,6 +204,66 @@ OPTIONS: Final = (
         "Where the spool is, if not in the log directory; on a local file system.",
         str,
         lambda v: v is None or _is_path(v),
+    ),
+    Option(
+        "archive_after_days",
+        7,
+        "days",
+        "an integer from 0 to 36,500",
+        "How old a day's file must be to be gzipped into archive/; 0: never.  For who "
+        "has a shipper that needs longer, or a disk that needs it sooner.",
+        int,
+        _is_int(0, 36_500),
+    ),
+    Option(
+        "prune_after_days",
+        0,
+        "days",
+        "an integer from 0 to 36,500",
+        "How old an archive must be to be deleted; 0: never.  For who may keep records "
+        "only for so long.",
+        int,
+        _is_int(0, 36_500),
+    ),
+    Option(
+        "max_archive_bytes",
+        0,
+        "bytes",
+        f"0, or an integer from {MIB:,}",
+        "How much the archives may take together, before the oldest are deleted; 0: no "
+        "bound.  For disks that others need, too.",
+        int,
+        _is_zero_or(MIB, 2**62),
+    ),
+    Option(
+        "max_day_bytes",
+        0,
+        "bytes, for each stream",
+        f"0, or an integer from {MIB:,}",
+        "How large one day's file may grow; beyond it records are dropped and counted, "
+        "and one record says so.  0: no bound.  For a failure that repeats all day.",
+        int,
+        _is_zero_or(MIB, 2**62),
+    ),
+    Option(
+        "max_dir_bytes",
+        0,
+        "bytes",
+        f"0, or an integer from {MIB:,}",
+        "How large the log directory may grow, archives included, spools not; beyond "
+        "it records are dropped and counted, and one record says so.  0: no bound.",
+        int,
+        _is_zero_or(MIB, 2**62),
+    ),
+    Option(
+        "group_access",
+        False,
+        "yes or no",
+        "True or False; in the environment 1 or 0, yes or no",
+        "Whether the group may read and write the log, too: for a web server and a "
+        "cron job that run as two users.  Make the directory setgid then.",
+        _yes_or_no,
+        lambda v: isinstance(v, bool),
     ),
 )
 

@@ -19,9 +19,11 @@ from typing import Final, NamedTuple
 from tokenpak.telemetry.queue.chain import Chain
 from tokenpak.telemetry.queue.daywatch import DayWatch
 from tokenpak.telemetry.queue.supply import Supply
-from tokenpak.telemetry.store.append import Appender, DayFiles, Piece
+from tokenpak.telemetry.store.append import Appender
+from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.days import LINE_HEAD, Run, day_of, split_days
 from tokenpak.telemetry.store.notes import CLOSED, DAMAGED, Note
+from tokenpak.telemetry.store.pieces import Piece
 from tokenpak.telemetry.store.spool import Segment
 
 SEGMENTS_A_STEP: Final = 40

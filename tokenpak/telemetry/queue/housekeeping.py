@@ -21,7 +21,7 @@ from tokenpak.telemetry.queue.recovery import (
 )
 from tokenpak.telemetry.queue.trouble import Trouble
 from tokenpak.telemetry.settings import Settings
-from tokenpak.telemetry.store.append import Contended, DayFiles
+from tokenpak.telemetry.store.dayfiles import Contended, DayFiles
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.notes import CLOSED
 from tokenpak.telemetry.store.spool import SpoolFile

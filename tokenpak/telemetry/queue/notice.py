@@ -21,6 +21,8 @@ _REASONS: Final = {
     "closed": "the logger was closed",
     "not_encoded": "they could not be encoded",
     "damaged": "the spool was damaged",
+    "day_full": "the day's file has reached max_day_bytes",
+    "directory_full": "the log directory has reached max_dir_bytes",
 }
 
 

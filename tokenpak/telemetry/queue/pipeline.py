@@ -21,7 +21,7 @@ from tokenpak.telemetry.queue.supply import new_spool, open_chain
 from tokenpak.telemetry.queue.trouble import Trouble
 from tokenpak.telemetry.queue.writer import Writer
 from tokenpak.telemetry.settings import SEGMENT_BYTES, Settings
-from tokenpak.telemetry.store.append import DayFiles
+from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import STREAMS
 from tokenpak.telemetry.store.places import spool_directories

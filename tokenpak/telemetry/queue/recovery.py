@@ -20,11 +20,13 @@ from tokenpak.telemetry.errors import SpoolError
 from tokenpak.telemetry.queue.jitter import jittered
 from tokenpak.telemetry.queue.notice import notice_line
 from tokenpak.telemetry.settings import resolve_settings
-from tokenpak.telemetry.store.append import Appender, Contended, DayFiles, Piece
+from tokenpak.telemetry.store.append import Appender
+from tokenpak.telemetry.store.dayfiles import Contended, DayFiles
 from tokenpak.telemetry.store.days import day_of, split_days
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.notes import Notes
 from tokenpak.telemetry.store.orphan import pieces_of, unconsumed
+from tokenpak.telemetry.store.pieces import Piece
 from tokenpak.telemetry.store.places import spool_directories
 from tokenpak.telemetry.store.spool import (
     Segment,

@@ -30,7 +30,7 @@ from tokenpak.telemetry.queue.reentry import (
     register_writer,
     unregister_writer,
 )
-from tokenpak.telemetry.store.append import Contended
+from tokenpak.telemetry.store.dayfiles import Contended
 
 LOCK_RETRY: Final = (0.0005, 0.004)
 """Seconds between attempts at a lock, drawn anew each time."""

@@ -53,7 +53,17 @@ QUEUE_FULL: Final = "queue_full"
 CLOSED: Final = "closed"
 NOT_ENCODED: Final = "not_encoded"
 DAMAGED: Final = "damaged"
-DROP_REASONS: Final = (QUEUE_FULL, CLOSED, NOT_ENCODED, DAMAGED)
+DAY_FULL: Final = "day_full"
+DIRECTORY_FULL: Final = "directory_full"
+DROP_REASONS: Final = (
+    QUEUE_FULL,
+    CLOSED,
+    NOT_ENCODED,
+    DAMAGED,
+    DAY_FULL,
+    DIRECTORY_FULL,
+)
+"""The place of each in the head is its place here: append only."""
 
 
 class Words(Protocol):
@@ -229,6 +239,8 @@ class Notes:
 __all__ = [
     "CLOSED",
     "DAMAGED",
+    "DAY_FULL",
+    "DIRECTORY_FULL",
     "DROP_REASONS",
     "HEADER_WORDS",
     "MAX_SLOTS",

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tokenpak.telemetry.store.append import Piece
 from tokenpak.telemetry.store.notes import Note
+from tokenpak.telemetry.store.pieces import Piece
 from tokenpak.telemetry.store.spool import Segment
 
 

@@ -1,0 +1,158 @@
+"""
+The day files of a directory: kept open, locked one at a time, checked to be there.
+
+S1  One append at a time: the exclusive lock is on the data file's own descriptor.
+    Behind the lock, the descriptor must still be the file of that name: it may have
+    been archived, deleted or replaced meanwhile.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from tokenpak.telemetry.store.files import Buffer, Files, FileStatus
+from tokenpak.telemetry.store.names import day_file_name
+
+MAX_OPEN: Final = 4
+"""Day files kept open: today's and yesterday's of two streams."""
+_TRIES: Final = 16
+
+
+class Contended(Exception):  # noqa: N818  (a state, not an error)
+    """Somebody else holds the day file's lock; try again."""
+
+
+class LockedFile:
+    """A day file whose lock we hold, at its end."""
+
+    def __init__(self, files: Files, fd: int, status: FileStatus) -> None:
+        self._files = files
+        self._fd = fd
+        self.identity = (status.device, status.inode)
+        self.size = status.size
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Read *size* bytes at *offset*, or what there is of them."""
+        parts: list[bytes] = []
+        while size > 0:
+            part = self._files.read(self._fd, size, offset)
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+            offset += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def write(self, parts: Sequence[Buffer]) -> None:
+        """Append all of *parts*, continuing short writes."""
+        rest = [memoryview(part) for part in parts if len(part)]
+        while rest:
+            taken = self._files.write(self._fd, rest)
+            if taken <= 0:
+                raise OSError(errno.EIO, "the file takes no more bytes")
+            self.size += taken
+            while rest and taken >= len(rest[0]):
+                taken -= len(rest.pop(0))
+            if taken:
+                rest[0] = rest[0][taken:]
+
+    def close_torn_tail(self) -> None:
+        """End the last line, if a dead process left it without its newline."""
+        if self.size and self.read(1, self.size - 1) != b"\n":
+            self.write([b"\n"])
+
+    def sync(self) -> None:
+        """Force the file to the disk."""
+        self._files.sync(self._fd)
+
+
+class DayFiles:
+    """The day files of one directory.  One thread at a time."""
+
+    def __init__(self, files: Files, log_dir: str) -> None:
+        self._files = files
+        self._dir = log_dir
+        self._open: dict[str, int] = {}
+        self._dirty: set[str] = set()
+
+    def path(self, stream: str, day: str) -> str:
+        """Return the path of the file for *day* of *stream*."""
+        return os.path.join(self._dir, day_file_name(stream, day))
+
+    @contextmanager
+    def locked(self, stream: str, day: str) -> Iterator[LockedFile]:
+        """
+        Hold the lock of the file for *day*, which is created if need be.
+
+        Raises:
+            Contended: somebody else holds the lock.
+            OSError: the file cannot be opened, or is no regular file.
+
+        """
+        path = self.path(stream, day)
+        fd, status = self._lock(path)
+        try:
+            self._dirty.add(path)
+            yield LockedFile(self._files, fd, status)
+        finally:
+            self._files.unlock(fd)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything was appended since the last sync()."""
+        return bool(self._dirty)
+
+    def sync(self) -> None:
+        """Force all that was appended to the disk."""
+        for path in list(self._dirty):
+            fd = self._open.get(path)
+            if fd is None:  # closed meanwhile, for others
+                fd = self._files.open_append(path)
+                self._remember(path, fd)
+            self._files.sync(fd)
+            self._dirty.discard(path)
+
+    def _lock(self, path: str) -> tuple[int, FileStatus]:
+        for _ in range(_TRIES):
+            fd = self._open.get(path)
+            if fd is None:
+                fd = self._files.open_append(path)
+                self._remember(path, fd)
+            if not self._files.lock(fd):
+                raise Contended
+            try:
+                status = self._files.status(fd)
+                # Archived, deleted or replaced while we did not hold the lock?
+                if status.same_file(self._files.status_at(path)):
+                    return fd, status
+            except BaseException:
+                self._files.unlock(fd)
+                raise
+            self._files.unlock(fd)
+            self._forget(path)
+        raise OSError(errno.EAGAIN, "is replaced again and again", path)
+
+    def _remember(self, path: str, fd: int) -> None:
+        if len(self._open) >= MAX_OPEN:
+            self._forget(next(iter(self._open)))
+        self._open[path] = fd
+
+    def _forget(self, path: str) -> None:
+        self._files.close(self._open.pop(path))
+
+    def forget_all_in_child(self) -> None:
+        """Forget the parent's descriptors, which are closed already.  After fork."""
+        self._open.clear()
+        self._dirty.clear()
+
+    def close(self) -> None:
+        """Close all files."""
+        for path in list(self._open):
+            self._forget(path)
+
+
+__all__ = ["MAX_OPEN", "Contended", "DayFiles", "LockedFile"]

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.queue.logs import Make, events, eventually, held_locks
-from tokenpak.telemetry.queue import housekeeping, pipeline
+from tokenpak.telemetry.queue import housekeeping, pipeline, teller
 from tokenpak.telemetry.queue import writer as writer_module
 from tokenpak.telemetry.queue.drain import pending
 from tokenpak.telemetry.settings import MIB, SEGMENT_BYTES
@@ -398,7 +398,7 @@ def test_an_idle_writer_sleeps_though_a_drop_cannot_be_told(
     A drop of a stream that has no queue yet: it is told once there is one, and the
     writer does not spin until then.
     """
-    monkeypatch.setattr(housekeeping, "QUIET", 0.0)
+    monkeypatch.setattr(teller, "QUIET", 0.0)
     logger = make_logger()
     logger._pipeline.chains[EVENTS].drops.add(NOT_ENCODED)
     logger.log_error("r", ValueError("x"))

@@ -427,7 +427,7 @@ def test_q1_without_a_note_all_is_unconsumed(tmp_path: Path) -> None:
     third.write(make_line("three", 120))
     found = [
         (segment.sequence, start, end)
-        for segment, start, end in unconsumed([first, second, third], None)
+        for segment, start, end in unconsumed([first, second, third], (0, 0))
     ]
     spool.remove()
 

@@ -13,21 +13,26 @@ Q3  What was drained is published as one object, Progress, so that a reader of i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from tokenpak.telemetry.queue.chain import Chain
 from tokenpak.telemetry.queue.daywatch import DayWatch
 from tokenpak.telemetry.queue.supply import Supply
-from tokenpak.telemetry.store.append import Appender
+from tokenpak.telemetry.store.append import Appender, GivenUp
 from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.days import LINE_HEAD, Run, day_of, split_days
+from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.notes import CLOSED, DAMAGED, Note
 from tokenpak.telemetry.store.pieces import Piece
 from tokenpak.telemetry.store.spool import Segment
 
 SEGMENTS_A_STEP: Final = 40
 """80 MiB.  More cannot be pending with the default bound: each pass catches up."""
+
+NO_SPACE: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
 class Progress(NamedTuple):
@@ -39,6 +44,8 @@ class Progress(NamedTuple):
     """What of it is in the log."""
     written_bytes: int = 0
     batches: int = 0
+    given_up: Mapping[str, int] = MappingProxyType({})
+    """Records that a bound had no room for, by reason: accepted, then dropped."""
 
 
 class _Batch:
@@ -69,11 +76,20 @@ def _runs(segment: Segment, start: int, end: int, *, one_day: bool) -> list[Run]
 
 def _from(pieces: Sequence[Piece], note: Note) -> list[Piece]:
     """Return those of *pieces* that are in the range of *note*."""
-    return [
-        piece._replace(start=note.start) if piece.sequence == note.first else piece
-        for piece in pieces
-        if piece.sequence >= note.first
-    ]
+    found = []
+    for piece in pieces:
+        if note.first <= piece.sequence <= note.last:
+            start = note.start if piece.sequence == note.first else piece.start
+            end = note.end if piece.sequence == note.last else piece.end
+            found.append(piece._replace(start=start, end=end))
+    return found
+
+
+def _size_until(piece: Piece, end: tuple[int, int]) -> int:
+    """Return how many bytes of *piece* are before *end*, a place of the chain."""
+    if piece.sequence != end[0]:
+        return piece.end - piece.start if piece.sequence < end[0] else 0
+    return max(0, min(piece.end, end[1]) - piece.start)
 
 
 class Drain:
@@ -85,16 +101,24 @@ class Drain:
         day_files: where the lines go.
         watch: tells when lines of several days may be among them.
         sync: whether each append is forced to the disk.
+        limits: beyond which records are dropped.
 
     """
 
     def __init__(
-        self, chain: Chain, day_files: DayFiles, watch: DayWatch, *, sync: bool
+        self,
+        chain: Chain,
+        day_files: DayFiles,
+        watch: DayWatch,
+        *,
+        sync: bool,
+        limits: Limits | None = None,
     ) -> None:
         self.chain = chain
         self._day_files = day_files
         self._watch = watch
         self._sync = sync
+        self._limits = limits
         self._begin()
 
     def reset(self) -> None:
@@ -110,6 +134,10 @@ class Drain:
         """Whether end() was called: the spool is not ours any more."""
         self.left = self.lost = 0
         """Records that end() left to be recovered, and that it gave up."""
+        self.starved = False
+        """Whether the last append failed for want of disk space."""
+        self.bounded = False
+        """Whether the last append met a bound: not all of it had room."""
         self._supply: Supply | None = None
         self._under_way: _Batch | None = None  # an append whose end was not seen
 
@@ -136,23 +164,40 @@ class Drain:
             self.progress = Progress(segment=head)
         # Producers first: they don't wait for a disk or a lock.
         if not self.chain.closed:
-            supply.provide(head)
-        worked = self._settle()
-        self._watch.before_look()
-        for batch in self._batches(*self._pending_segments()):
-            self._under_way = batch
-            if batch.day:
-                Appender(
-                    self._day_files, batch.segments[-1].spool.notes, sync=self._sync
-                ).append(batch.day, batch.pieces)
-            else:
-                # Somebody wrote to the spool's file: nothing that we put there.
-                for _ in range(batch.lines):
-                    self.chain.drops.add(DAMAGED)
-            self._publish(supply, batch)
-            worked = True
+            supply.provide(head, grow=self._may_grow(supply))
+        try:
+            worked = self._settle()
+            self._watch.before_look()
+            for batch in self._batches(*self._pending_segments()):
+                self._append(supply, batch)
+                worked = True
+        except OSError as error:
+            self.starved = error.errno in NO_SPACE
+            raise
+        self.starved = False
         self._pass_finished(supply)
         return worked
+
+    def _may_grow(self, supply: Supply) -> bool:
+        """Return whether the spool may take disk space: not what the log waits for."""
+        log_dir = self._day_files.log_dir
+        return not (self.starved and supply.spool.shares_disk_with(log_dir))
+
+    def _append(self, supply: Supply, batch: _Batch) -> None:
+        given_up = None
+        if batch.day:
+            self._under_way = batch
+            given_up = self._appender(batch).append(batch.day, batch.pieces)
+            self.bounded = given_up is not None
+        else:
+            # Somebody wrote to the spool's file: nothing that we put there.
+            self.chain.drops.add_many(DAMAGED, batch.lines)
+        last = batch.pieces[-1]
+        self._publish(supply, batch, (last.sequence, last.end), given_up)
+
+    def _appender(self, batch: _Batch) -> Appender:
+        notes = batch.segments[-1].spool.notes
+        return Appender(self._day_files, notes, sync=self._sync, limits=self._limits)
 
     def _pending_segments(self) -> tuple[list[tuple[Segment, int, int]], bool]:
         """Return what is pending: (segment, start, end); and whether that is all."""
@@ -198,33 +243,48 @@ class Drain:
     def _settle(self) -> bool:
         """Finish the append whose end was not seen: an error came in between."""
         batch, self._under_way = self._under_way, None
-        if batch is None or not batch.day:
+        if batch is None:
             return False
-        notes = batch.segments[-1].spool.notes
-        note = notes.current()
-        last = batch.pieces[-1]
-        if note is None or (note.last, note.end) != (last.sequence, last.end):
+        note = batch.segments[-1].spool.notes.current()
+        first = batch.pieces[0]
+        if note is None or (note.last, note.end) <= (first.sequence, first.start):
             return False  # it failed before it was noted
         self._under_way = batch
-        Appender(self._day_files, notes, sync=self._sync).settle(
-            lambda note: _from(batch.pieces, note)
-        )
+        self._appender(batch).settle(lambda note: _from(batch.pieces, note))
         assert self._supply is not None
-        self._publish(self._supply, batch)
+        # Not the batch's own end: a bound may have had room for its beginning only.
+        self._publish(self._supply, batch, (note.last, note.end))
         return True
 
-    def _publish(self, supply: Supply, batch: _Batch) -> None:
+    def _publish(
+        self,
+        supply: Supply,
+        batch: _Batch,
+        end: tuple[int, int],
+        given_up: GivenUp | None = None,
+    ) -> None:
+        """Tell that the lines of *batch* up to *end* are done with."""
         self._under_way = None
         was = self.progress
-        size = sum(piece.end - piece.start for piece in batch.pieces)
-        reached = batch.segments[-1]
+        size = (
+            sum(_size_until(piece, end) for piece in batch.pieces) if batch.day else 0
+        )
+        reasons = was.given_up
+        if given_up is not None:
+            size -= given_up.size
+            count = reasons.get(given_up.reason, 0) + given_up.lines
+            reasons = MappingProxyType({**reasons, given_up.reason: count})
+        reached = next(s for s in batch.segments if s.sequence == end[0])
         # In one step, and before any segment is freed for another turn.
         self.progress = Progress(
             segment=reached,
-            position=batch.pieces[-1].end,
-            written_bytes=was.written_bytes + (size if batch.day else 0),
+            position=end[1],
+            written_bytes=was.written_bytes + size,
             batches=was.batches + 1,
+            given_up=reasons,
         )
+        if given_up is not None:
+            self.chain.drops.add_many(given_up.reason, given_up.lines)
         self._free_until(supply, reached)
 
     def _free_until(self, supply: Supply, reached: Segment) -> None:
@@ -289,13 +349,10 @@ class Drain:
             else:
                 spool.release()
                 lost = records if not spool.durable else lost
-        for _ in range(lost):
-            self.chain.drops.add(CLOSED)
+        self.chain.drops.add_many(CLOSED, lost)
         self.left = records - lost
         self.lost = lost
-        self.progress = Progress(
-            written_bytes=self.progress.written_bytes, batches=self.progress.batches
-        )
+        self.progress = self.progress._replace(segment=None, position=0)
 
     def empty(self) -> bool:
         """Return whether nothing is pending."""

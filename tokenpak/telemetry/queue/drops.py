@@ -41,6 +41,17 @@ class DropCounts:
         self._counters[reason].add()
         self._store(reason)
 
+    def add_many(self, reason: str, count: int) -> None:
+        """Count *count* records dropped for *reason*."""
+        now = self._clock()
+        if count:
+            self._first.setdefault(reason, now)
+            self._last[reason] = now
+        for _ in range(count):
+            self._counters[reason].add()
+        if count:
+            self._store(reason)
+
     def _store(self, reason: str) -> None:
         notes = self._notes
         if notes is None:

@@ -13,21 +13,15 @@ from typing import Final
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.queue.drain import Drain
-from tokenpak.telemetry.queue.notice import notice_line
-from tokenpak.telemetry.queue.recovery import (
-    append_notice,
-    orphan_candidates,
-    recover_one,
-)
+from tokenpak.telemetry.queue.recovery import orphan_candidates, recover_one
+from tokenpak.telemetry.queue.teller import Teller
 from tokenpak.telemetry.queue.trouble import Trouble
 from tokenpak.telemetry.settings import Settings
 from tokenpak.telemetry.store.dayfiles import Contended, DayFiles
 from tokenpak.telemetry.store.files import OsFiles
-from tokenpak.telemetry.store.notes import CLOSED
+from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.spool import SpoolFile
 
-QUIET: Final = 0.5
-"""Seconds without a drop after which the log is told of the drops before."""
 GIVE_BACK_AFTER: Final = 1.0
 """Seconds without a record after which the spool's free space is given back."""
 LOCK_WARNING: Final = 10.0
@@ -48,6 +42,7 @@ class Housekeeping:
         trouble: its warnings.
         drains: its queues.
         new_spool: makes another spool for a stream: durable, or None.
+        limits: the bounds of the directory.
 
     """
 
@@ -60,6 +55,7 @@ class Housekeeping:
         trouble: Trouble,
         drains: list[Drain],
         new_spool: Callable[[str], SpoolFile | None],
+        limits: Limits,
     ) -> None:
         self._settings = settings
         self._files = files
@@ -68,11 +64,14 @@ class Housekeeping:
         self._trouble = trouble
         self._drains = drains
         self._new_spool = new_spool
+        self._limits = limits
+        self._teller = Teller(drains, day_files, encoder, trouble, limits)
         self.reset()
 
     def reset(self) -> None:
         """Begin anew: in a forked child."""
         now = time.monotonic()
+        self._teller.reset()
         self.recovered = 0
         """Records of dead processes that were appended."""
         self._candidates: deque[str] = deque()
@@ -139,7 +138,7 @@ class Housekeeping:
             self._trouble.write_succeeded(self._settings.log_dir)
         waits = [
             self._recover(now),
-            self._tell_drops(),
+            self._teller.tell(),
             self._sync(now),
             self._give_back(now),
         ]
@@ -155,8 +154,15 @@ class Housekeeping:
                     self._encoder,
                     path,
                     sync=self._settings.fsync == "batch",
+                    limits=self._limits,
                 )
                 self.recovered += found.records
+                if found.untold:
+                    self._trouble.warn(
+                        "recovered drops",
+                        f"{found.untold:,} records of a dead process were dropped, and "
+                        f"the log has no room to be told of it",
+                    )
                 for reason in found.left:
                     self._trouble.warn(
                         "spool", f"Not a spool that can be read: {reason}"
@@ -179,44 +185,14 @@ class Housekeeping:
             return 0.0
         return self._recovery_due - now
 
-    def _tell_drops(self) -> float:
-        wait = float("inf")
-        for drain in self._drains:
-            chain = drain.chain
-            for drops in chain.drops.untold():
-                if drops.reason == CLOSED:
-                    continue  # nothing can be put any more, and stats() tells
-                quiet = QUIET - (time.time_ns() - drops.last) / 1e9
-                if 0 < quiet <= QUIET:
-                    wait = min(wait, quiet)
-                    continue
-                line = notice_line(self._encoder, chain.stream, drops, chain.pid)
-                if chain.put_notice(line):
-                    chain.drops.told(drops)
-                    wait = 0.0
-                else:  # still no room
-                    wait = min(wait, QUIET)
-        return wait
-
     def before_end(self) -> None:
-        """Tell of the last drops: the chains are sealed, so not through them."""
-        for drain in self._drains:
-            chain = drain.chain
-            for drops in chain.drops.untold():
-                if drops.reason == CLOSED:
-                    continue
-                line = notice_line(self._encoder, chain.stream, drops, chain.pid)
-                try:
-                    append_notice(self._day_files, chain.stream, line)
-                except (Contended, OSError) as error:
-                    self._trouble.warn(
-                        "drops",
-                        f"{drops.total - drops.told:,} records of {chain.stream} were "
-                        f"dropped ({drops.reason}), and the log could not be told of "
-                        f"it: {error}",
-                    )
-                else:
-                    chain.drops.told(drops)
+        """Tell of the last drops."""
+        self._teller.tell_last()
+
+    @property
+    def notices(self) -> int:
+        """Lines that tell of drops, written past the queue."""
+        return self._teller.notices
 
     def _sync(self, now: float) -> float:
         if self._settings.fsync != "interval" or not self._day_files.dirty:

@@ -11,6 +11,9 @@ import time
 from typing import Final
 
 from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.store.dayfiles import DayFiles
+from tokenpak.telemetry.store.days import day_of
+from tokenpak.telemetry.store.limits import NOTICE_BYTES, Limits
 from tokenpak.telemetry.store.names import ERRORS
 from tokenpak.telemetry.store.notes import Drops
 
@@ -43,6 +46,37 @@ def notice_line(encoder: Encoder, stream: str, drops: Drops, pid: int) -> bytes:
     return encoder.event(NOTICE_TYPE, None, {"message": message, **context})
 
 
+def append_notice(
+    day_files: DayFiles, stream: str, line: bytes, limits: Limits | None = None
+) -> bool:
+    """
+    Append a line that tells of drops, past any queue.
+
+    Not noted, so a death before it is marked as told tells it twice: it is no accepted
+    record, and to tell it never would be worse.
+
+    Args:
+        day_files: the log.
+        stream: for which stream.
+        line: the line.
+        limits: which it may exceed by NOTICE_BYTES; None: there are none.
+
+    Returns:
+        Whether it was appended: it is not if it has no room.
+
+    Raises:
+        Contended, OSError: it is not in the log.
+
+    """
+    with day_files.locked(stream, day_of(line)) as log:
+        room = None if limits is None else limits.room(log.path, log.size, NOTICE_BYTES)
+        if room is not None and room.size <= len(line):
+            return False
+        log.close_torn_tail()
+        log.write([line])
+        return True
+
+
 class _Notice(Exception):  # noqa: N818  (its name is the record's error_type)
     """The form in which the encoder takes an error."""
 
@@ -57,4 +91,4 @@ def _iso(nanoseconds: int) -> str:
     return f"{second}.{rest // 1000:06}Z"
 
 
-__all__ = ["NOTICE_TYPE", "notice_line"]
+__all__ = ["NOTICE_TYPE", "append_notice", "notice_line"]

@@ -23,7 +23,9 @@ from tokenpak.telemetry.queue.writer import Writer
 from tokenpak.telemetry.settings import SEGMENT_BYTES, Settings
 from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.names import STREAMS
+from tokenpak.telemetry.store.notes import LIMITS
 from tokenpak.telemetry.store.places import spool_directories
 from tokenpak.telemetry.store.spool import Segment, SpoolFile
 
@@ -69,6 +71,9 @@ class Pipeline:
         self._slots = settings.max_pending_bytes // SEGMENT_BYTES
         self._files = OsFiles()
         self._day_files = DayFiles(self._files, settings.log_dir)
+        self._limits = Limits(
+            settings.log_dir, settings.max_day_bytes, settings.max_dir_bytes
+        )
         self._trouble = Trouble()
         self._closed: bool | None = None
         self._writer = Writer(settings.linger)
@@ -91,6 +96,7 @@ class Pipeline:
                     lambda: not somebody_runs(encoder.codes),
                 ),
                 sync=settings.fsync == "batch",
+                limits=self._limits,
             )
             for chain in self.chains.values()
         ]
@@ -102,6 +108,7 @@ class Pipeline:
             self._trouble,
             self._drains,
             self._durable_spool,
+            self._limits,
         )
         self._writer.attach(self._drains, self._housekeeping)
 
@@ -175,12 +182,17 @@ class Pipeline:
             ):
                 break
         dropped: dict[str, int] = {}
-        for drain in self._drains:
-            for reason, count in drain.chain.dropped.items():
-                dropped[reason] = dropped.get(reason, 0) + count
+        for drain, progress in zip(self._drains, before, strict=True):
+            # What a bound had no room for was accepted first: counted with the progress
+            # of which it is a part, and not by what the drops say a moment later.
+            for reason, count in {**drain.chain.dropped, **progress.given_up}.items():
+                if reason not in LIMITS or reason in progress.given_up:
+                    dropped[reason] = dropped.get(reason, 0) + count
+            accepted -= sum(progress.given_up.values())
         pending_records = sum(records for records, _ in waiting)
         pending_records += sum(drain.left for drain in self._drains)
         accepted -= sum(drain.lost for drain in self._drains)
+        notices += self._housekeeping.notices
         return Counts(
             accepted=accepted,
             written=max(0, accepted + notices - pending_records),

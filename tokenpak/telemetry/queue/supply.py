@@ -118,8 +118,16 @@ class Supply:
         """Whether what is put into it survives the process."""
         return self._spool.durable
 
-    def provide(self, active: Segment) -> None:
-        """Link as many segments behind *active* as are wanted, if there is room."""
+    def provide(self, active: Segment, *, grow: bool = True) -> None:
+        """
+        Link as many segments behind *active* as are wanted, if there is room.
+
+        Args:
+            active: the segment that is written to.
+            grow: whether disk space may be taken: not where the log has none, or the
+                spool would take what comes free, and what it holds never be written.
+
+        """
         while active.sealed and active.next is not None:
             active = active.next
         # By what producers used up since the last look; not by what was drained, which
@@ -132,7 +140,7 @@ class Supply:
         try:
             while ahead < self._wanted and self._used:
                 ahead += self._link_used(self._wanted - ahead)
-            if ahead < self._wanted:
+            if ahead < self._wanted and (grow or not self._spool.durable):
                 self._link_fresh(self._wanted - ahead)
         except OSError:
             # No descriptor or no memory for a mapping: what is linked must do for now,

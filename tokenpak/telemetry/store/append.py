@@ -17,17 +17,32 @@ settle() looks at what the file holds where the note says that the range went:
                                                        not complete
     nothing of it, or the file is another one       -> a new note, for the whole range
 
+What a bound on the file's size has no room for is given up: noted and counted, in that
+order (see notes).
+
 It serves the retry after an error, recovery, and (judge() alone) readers: one routine.
 A range holds whole lines of one day.  Bytes only; nothing here knows what a record is.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from tokenpak.telemetry.store.dayfiles import DayFiles, LockedFile
+from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.notes import Note, Notes
-from tokenpak.telemetry.store.pieces import Piece, behind, judge, whole_lines
+from tokenpak.telemetry.store.pieces import Piece, ahead, behind, judge, whole_lines
+
+
+class GivenUp(NamedTuple):
+    """Records that a bound had no room for."""
+
+    reason: str
+    lines: int
+    size: int
+    """Bytes."""
 
 
 class Appender:
@@ -38,21 +53,33 @@ class Appender:
         day_files: where they go.
         notes: the head of the spool.
         sync: whether each append is forced to the disk before it is done.
+        limits: beyond which records are dropped; None: nowhere.
 
     """
 
-    def __init__(self, day_files: DayFiles, notes: Notes, *, sync: bool) -> None:
+    def __init__(
+        self,
+        day_files: DayFiles,
+        notes: Notes,
+        *,
+        sync: bool,
+        limits: Limits | None = None,
+    ) -> None:
         self._day_files = day_files
         self._notes = notes
         self._sync = sync
+        self._limits = limits if limits is not None and limits.bounded else None
 
-    def append(self, day: str, pieces: Sequence[Piece]) -> None:
+    def append(self, day: str, pieces: Sequence[Piece]) -> GivenUp | None:
         """
-        Append *pieces*, lines of *day*, as one range.
+        Append *pieces*, lines of *day*, as one range; what has no room is given up.
 
         Args:
             day: ``YYYY-MM-DD``.
             pieces: not empty; in the order of the chain, with no line between them.
+
+        Returns:
+            What was dropped for a bound, and is counted in the notes: the last lines.
 
         Raises:
             Contended: nothing was done.
@@ -60,19 +87,35 @@ class Appender:
 
         """
         with self._day_files.locked(self._notes.stream, day) as log:
-            self._append(log, day, pieces)
+            return self._append(log, day, pieces)
 
-    def _append(self, log: LockedFile, day: str, pieces: Sequence[Piece]) -> None:
+    def _append(
+        self, log: LockedFile, day: str, pieces: Sequence[Piece]
+    ) -> GivenUp | None:
+        size = sum(piece.end - piece.start for piece in pieces)
+        room = None if self._limits is None else self._limits.room(log.path, log.size)
+        if room is None or room.size > size:  # one byte more: for a torn tail
+            self._append_all(log, day, pieces)
+            return None
+        fits = whole_lines(pieces, max(0, room.size - 1))
+        if fits:
+            self._append_all(log, day, ahead(pieces, fits))
+        return self._give_up(day, behind(pieces, fits), room.reason)
+
+    def _append_all(self, log: LockedFile, day: str, pieces: Sequence[Piece]) -> None:
         log.close_torn_tail()
-        first, last = pieces[0], pieces[-1]
-        self._notes.begin(
-            day,
-            log.identity,
-            log.size,
-            (first.sequence, first.start),
-            (last.sequence, last.end),
-        )
+        self._notes.begin(day, log.identity, log.size, *_ends(pieces))
         self._finish(log, pieces)
+
+    def _give_up(self, day: str, pieces: Sequence[Piece], reason: str) -> GivenUp:
+        # Noted before it is counted, with the count that it leads to: whoever settles
+        # it counts it once, at whatever point this process dies.
+        lines = sum(bytes(piece.view).count(b"\n") for piece in pieces)
+        count = self._notes.drop_count(reason) + lines
+        self._notes.begin_drop(day, reason, count, *_ends(pieces))
+        self._notes.raise_drops(reason, count, time.time_ns())
+        self._notes.done()
+        return GivenUp(reason, lines, sum(piece.end - piece.start for piece in pieces))
 
     def _finish(self, log: LockedFile, pieces: Sequence[Piece]) -> None:
         log.write([piece.view for piece in pieces])
@@ -88,7 +131,7 @@ class Appender:
             pieces_of: the pieces that a note's range consists of.
 
         Returns:
-            What was not in the log as whole lines, and is now.
+            What was not in the log as whole lines, and is now (or given up, counted).
 
         Raises:
             Contended, OSError: try again.
@@ -96,6 +139,10 @@ class Appender:
         """
         note = self._notes.current()
         if note is None or note.done:
+            return []
+        if note.given_up is not None:
+            self._notes.raise_drops(note.given_up, note.offset, time.time_ns())
+            self._notes.done()
             return []
         pieces = pieces_of(note)
         size = sum(piece.end - piece.start for piece in pieces)
@@ -110,8 +157,13 @@ class Appender:
                 self._finish(log, behind(pieces, there))
                 return behind(pieces, whole_lines(pieces, there))
             left = behind(pieces, whole_lines(pieces, there))
-            self._append(log, note.day, left)
+            self._append_all(log, note.day, left)
             return left
 
 
-__all__ = ["Appender"]
+def _ends(pieces: Sequence[Piece]) -> tuple[tuple[int, int], tuple[int, int]]:
+    first, last = pieces[0], pieces[-1]
+    return (first.sequence, first.start), (last.sequence, last.end)
+
+
+__all__ = ["Appender", "GivenUp"]

@@ -29,7 +29,8 @@ class Contended(Exception):  # noqa: N818  (a state, not an error)
 class LockedFile:
     """A day file whose lock we hold, at its end."""
 
-    def __init__(self, files: Files, fd: int, status: FileStatus) -> None:
+    def __init__(self, files: Files, fd: int, status: FileStatus, path: str) -> None:
+        self.path = path
         self._files = files
         self._fd = fd
         self.identity = (status.device, status.inode)
@@ -75,13 +76,13 @@ class DayFiles:
 
     def __init__(self, files: Files, log_dir: str) -> None:
         self._files = files
-        self._dir = log_dir
+        self.log_dir = log_dir
         self._open: dict[str, int] = {}
         self._dirty: set[str] = set()
 
     def path(self, stream: str, day: str) -> str:
         """Return the path of the file for *day* of *stream*."""
-        return os.path.join(self._dir, day_file_name(stream, day))
+        return os.path.join(self.log_dir, day_file_name(stream, day))
 
     @contextmanager
     def locked(self, stream: str, day: str) -> Iterator[LockedFile]:
@@ -97,7 +98,7 @@ class DayFiles:
         fd, status = self._lock(path)
         try:
             self._dirty.add(path)
-            yield LockedFile(self._files, fd, status)
+            yield LockedFile(self._files, fd, status, path)
         finally:
             self._files.unlock(fd)
 

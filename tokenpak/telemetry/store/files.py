@@ -38,6 +38,15 @@ _APPEND: Final = (
     | getattr(os, "O_BINARY", 0)
 )
 
+READ_FLAGS: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+"""To read what may be a link or a FIFO without following it or waiting for it."""
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -269,6 +278,7 @@ def is_private(path: str) -> bool:
 __all__ = [
     "DIRECTORY_MODE",
     "FILE_MODE",
+    "READ_FLAGS",
     "Buffer",
     "FileStatus",
     "Files",

@@ -11,6 +11,7 @@ So whatever must change at once is changed by the store of one word.
     word 3      number of slots for segments
     word 4      stream: index into names.STREAMS
     word 5, 6   process id and start (ns since the epoch) of the owner: for people
+    word 7      boot: which start of the machine the owner belongs to; 0: not known
     word 8      switch: number of the newest note * 2, + 1 when it is done
     word 16-23  note with an even number     \  day, device, inode, offset,
     word 24-31  note with an odd number      /   first, start, last, end
@@ -21,6 +22,9 @@ The switch names the newest note.  A new one is written into the other place and
 then switched to; *done* is one store, too.  The range goes from ``start`` in the
 segment ``first`` to ``end`` in the segment ``last``; of those between, all lines belong
 to it.
+An inode of 0 says that the range is given up, not appended: beyond a bound (see
+limits).  Then ``device`` is the place of the reason among DROP_REASONS, and ``offset``
+what the count of drops is with this range: to raise it to that can be repeated.
 So a note says what is consumed of the spool: while it is pending, the segments before
 ``first`` and of that one what is before ``start``; once it is done, the segments before
 ``last`` and of that one what is before ``end``.
@@ -39,7 +43,9 @@ from typing import Final, NamedTuple, Protocol
 from tokenpak.telemetry.store.names import STREAMS
 
 MAGIC: Final = int.from_bytes(b"TPSPOOL\0", "little")
-VERSION: Final = 1
+VERSION: Final = 2
+READABLE: Final = (1, 2)
+"""Version 1 had no boot, and no range that is given up."""
 WORD: Final = 8
 MAX_SLOTS: Final = 512 + 128
 HEADER_WORDS: Final = 64 + MAX_SLOTS
@@ -55,6 +61,8 @@ NOT_ENCODED: Final = "not_encoded"
 DAMAGED: Final = "damaged"
 DAY_FULL: Final = "day_full"
 DIRECTORY_FULL: Final = "directory_full"
+LIMITS: Final = frozenset({DAY_FULL, DIRECTORY_FULL})
+"""Reasons for which records are dropped that were accepted: see limits."""
 DROP_REASONS: Final = (
     QUEUE_FULL,
     CLOSED,
@@ -87,6 +95,13 @@ class Note(NamedTuple):
     done: bool
 
     @property
+    def given_up(self) -> str | None:
+        """The reason for which the range is dropped; None: it is appended."""
+        if self.inode == 0 and self.device < len(DROP_REASONS):
+            return DROP_REASONS[self.device]
+        return None
+
+    @property
     def consumed(self) -> tuple[int, int]:
         """Up to where the spool is consumed: sequence number and offset."""
         return (self.last, self.end) if self.done else (self.first, self.start)
@@ -109,12 +124,15 @@ class Notes:
     def __init__(self, words: Words) -> None:
         self._words = words
 
-    def format(self, stream: str, segment_bytes: int, slots: int) -> None:
+    def format(
+        self, stream: str, segment_bytes: int, slots: int, boot: int = 0
+    ) -> None:
         """Describe a new spool.  Before anybody else can open it."""
         words = self._words
         words[1], words[2], words[3] = VERSION, segment_bytes, slots
         words[4] = STREAMS.index(stream)
         words[5], words[6] = os.getpid(), time.time_ns()
+        words[7] = boot
         words[0] = MAGIC
 
     def problem(self) -> str | None:
@@ -122,16 +140,22 @@ class Notes:
         words = self._words
         if words[0] != MAGIC:
             return "is not a spool"
-        if words[1] != VERSION:
+        if words[1] not in READABLE:
             return f"is a spool of version {words[1]}; this program reads {VERSION}"
         if (
             words[4] >= len(STREAMS)
             or not 0 < words[3] <= MAX_SLOTS
             or not 4096 <= words[2] <= 2**30
             or words[2] % 4096
+            or not self._has_a_day()
         ):
             return "has a damaged head"
         return None
+
+    def _has_a_day(self) -> bool:
+        switch = self._words[_SWITCH]
+        day = self._words[_NOTES[switch // 2 % 2]]
+        return switch == 0 or 0 < day <= date.max.toordinal()
 
     @property
     def stream(self) -> str:
@@ -152,6 +176,11 @@ class Notes:
     def owner(self) -> int:
         """The process id of the owner, in its own pid namespace."""
         return self._words[5]
+
+    @property
+    def boot(self) -> int:
+        """Which start of the machine the owner belongs to; 0: not known."""
+        return self._words[7]
 
     def current(self) -> Note | None:
         """Return the newest note, or None if nothing was ever appended."""
@@ -203,6 +232,27 @@ class Notes:
         words[at + 6], words[at + 7] = end
         words[_SWITCH] = number * 2
 
+    def begin_drop(
+        self,
+        day: str,
+        reason: str,
+        count: int,
+        start: tuple[int, int],
+        end: tuple[int, int],
+    ) -> None:
+        """
+        Note that a range is about to be given up.  Owner.
+
+        Args:
+            day: ``YYYY-MM-DD``.
+            reason: one of DROP_REASONS.
+            count: what the count of its drops is with this range.
+            start: sequence number and offset where the range begins.
+            end: sequence number and offset behind its last line.
+
+        """
+        self.begin(day, (DROP_REASONS.index(reason), 0), count, start, end)
+
     def done(self) -> None:
         """Note that the newest note's range is in the log.  Owner."""
         self._words[_SWITCH] |= 1
@@ -231,6 +281,17 @@ class Notes:
         self._words[at + 2], self._words[at + 3] = first, last
         self._words[at] = count
 
+    def drop_count(self, reason: str) -> int:
+        """Return how many records were dropped for *reason*."""
+        return self._words[_DROPS + 4 * DROP_REASONS.index(reason)]
+
+    def raise_drops(self, reason: str, count: int, now: int) -> None:
+        """Raise the count of *reason* to *count*, if it is less.  Owner; idempotent."""
+        at = _DROPS + 4 * DROP_REASONS.index(reason)
+        total, told, first = (self._words[at + i] for i in range(3))
+        if total < count:
+            self.set_drops(reason, count, now if total == told else first, now)
+
     def set_told(self, reason: str, count: int) -> None:
         """Store of how many of these drops the log tells.  Owner."""
         self._words[_DROPS + 4 * DROP_REASONS.index(reason) + 1] = count
@@ -243,9 +304,12 @@ __all__ = [
     "DIRECTORY_FULL",
     "DROP_REASONS",
     "HEADER_WORDS",
+    "LIMITS",
     "MAX_SLOTS",
     "NOT_ENCODED",
     "QUEUE_FULL",
+    "READABLE",
+    "VERSION",
     "WORD",
     "Drops",
     "Note",

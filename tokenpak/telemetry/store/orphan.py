@@ -27,10 +27,10 @@ def pieces_of(segments: Sequence[Segment], note: Note) -> list[Piece]:
 
 
 def unconsumed(
-    segments: Sequence[Segment], note: Note | None
+    segments: Sequence[Segment], consumed: tuple[int, int]
 ) -> list[tuple[Segment, int, int]]:
-    """Return (segment, start, end) of what is behind the range of *note*."""
-    sequence, offset = (0, 0) if note is None else (note.last, note.end)
+    """Return (segment, start, end) of what is behind *consumed*, a place in them."""
+    sequence, offset = consumed
     found = []
     for segment in segments:
         if segment.sequence >= sequence:

@@ -88,6 +88,17 @@ def whole_lines(pieces: Sequence[Piece], size: int) -> int:
     return whole
 
 
+def ahead(pieces: Sequence[Piece], size: int) -> list[Piece]:
+    """Return the first *size* bytes of *pieces*."""
+    kept: list[Piece] = []
+    for piece in pieces:
+        take = min(size, piece.end - piece.start)
+        size -= take
+        if take:
+            kept.append(piece._replace(end=piece.start + take))
+    return kept
+
+
 def behind(pieces: Sequence[Piece], size: int) -> list[Piece]:
     """Return what is left of *pieces* behind their first *size* bytes."""
     left: list[Piece] = []
@@ -99,4 +110,4 @@ def behind(pieces: Sequence[Piece], size: int) -> list[Piece]:
     return left
 
 
-__all__ = ["Piece", "Reader", "behind", "judge", "whole_lines"]
+__all__ = ["Piece", "Reader", "ahead", "behind", "judge", "whole_lines"]

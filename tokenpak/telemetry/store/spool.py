@@ -37,6 +37,7 @@ from typing import Final
 
 from tokenpak.telemetry.errors import SpoolError
 from tokenpak.telemetry.settings import SEGMENT_BYTES
+from tokenpak.telemetry.store.boot import current_boot
 from tokenpak.telemetry.store.files import OsFiles, is_private, make_directories
 from tokenpak.telemetry.store.notes import HEADER_WORDS, WORD, Notes
 
@@ -184,7 +185,7 @@ class SpoolFile:
             if not files.lock(lock_fd):
                 raise SpoolError(new, "somebody took the lock of a spool being born")
             spool = cls(files, path, lock_fd, map_fd, mmap.mmap(map_fd, HEAD_BYTES))
-            spool.notes.format(stream, SEGMENT_BYTES, slots)
+            spool.notes.format(stream, SEGMENT_BYTES, slots, current_boot())
             os.link(new, path)  # never replaces
         except BaseException:
             files.close(map_fd)
@@ -253,6 +254,15 @@ class SpoolFile:
     def durable(self) -> bool:
         """Whether what is stored survives the process."""
         return self.path is not None
+
+    def shares_disk_with(self, path: str) -> bool:
+        """Return whether the disk space of *path* is the spool's, too."""
+        if not self.durable:
+            return False
+        try:
+            return self._files.status(self._map_fd).device == os.stat(path).st_dev
+        except OSError:
+            return True  # not known: the cautious answer
 
     def reserve(self, index: int, count: int) -> None:
         """

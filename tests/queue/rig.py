@@ -20,6 +20,7 @@ from tokenpak.telemetry.queue.supply import open_chain
 from tokenpak.telemetry.store import spool
 from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.names import ERRORS
 from tokenpak.telemetry.store.spool import Segment, SpoolFile
 
@@ -91,6 +92,7 @@ class Rig:
         full_wait: float = 0.0,
         make_spool: Callable[[], SpoolFile] | None = None,
         watch: DayWatch | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.disk = disk
         self.bell = QuietBell()
@@ -100,7 +102,11 @@ class Rig:
         self.chain = Chain(ERRORS, self.open_first, self.bell, fail_in_child, full_wait)
         self.day_files = day_files or fake_day_files(disk)
         self.drain = Drain(
-            self.chain, self.day_files, watch or always_look(), sync=False
+            self.chain,
+            self.day_files,
+            watch or always_look(),
+            sync=False,
+            limits=limits,
         )
 
     def _in_memory(self) -> SpoolFile:

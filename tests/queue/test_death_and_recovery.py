@@ -38,8 +38,9 @@ from tokenpak.telemetry.queue.recovery import empty_orphan
 from tokenpak.telemetry.store.append import Appender
 from tokenpak.telemetry.store.dayfiles import Contended, DayFiles
 from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.names import ERRORS
-from tokenpak.telemetry.store.notes import Notes
+from tokenpak.telemetry.store.notes import DAY_FULL, Notes
 from tokenpak.telemetry.store.spool import SpoolFile, spool_paths
 
 PATHS = {day: f"{LOG_DIR}/errors-{day}.jsonl" for day in (DAY, NEXT_DAY)}
@@ -60,7 +61,10 @@ faults = st.builds(
     st.sampled_from(KINDS),
     st.sampled_from((0.0, 0.01, 0.3, 0.5, 0.9, 0.99, 1.0)),
 )
-plans = st.dictionaries(st.integers(0, 40), faults, max_size=4)
+OPERATIONS = ("write", "store", "read", "lock", "unlock")
+plans: st.SearchStrategy[dict[int | str, Fault]] = st.dictionaries(
+    st.one_of(st.integers(0, 40), st.sampled_from(OPERATIONS)), faults, max_size=4
+)
 sizes = st.one_of(
     st.integers(80, 400), st.integers(SEGMENT // 3, SEGMENT // 2), st.just(0)
 )
@@ -70,6 +74,8 @@ days = st.sampled_from((DAY, DAY, DAY, NEXT_DAY))
 class Deaths(RuleBasedStateMachine):
     """Processes of one log directory, of which one at a time logs."""
 
+    limits: Limits | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
@@ -78,6 +84,7 @@ class Deaths(RuleBasedStateMachine):
         self.accepted: list[list[bytes]] = []  # by process
         self.attempted: set[bytes] = set()
         self.others: list[bytes] = []
+        self.dropped = 0  # for a bound
         self.rig: Rig | None = None
         self.fate = Fate()
         self.spool: SpoolFile | None = None
@@ -93,6 +100,7 @@ class Deaths(RuleBasedStateMachine):
             self.disk,
             day_files=fake_day_files(self.disk, self.fate),
             make_spool=self.make_spool,
+            limits=self.limits,
         )
         self.put([(0, DAY)])
 
@@ -186,13 +194,15 @@ class Deaths(RuleBasedStateMachine):
         files = FakeFiles(self.disk, fate)
         try:
             notes = Notes(FakeWords(spool._words, fate))
-            appender = Appender(DayFiles(files, LOG_DIR), notes, sync=False)
+            day_files = DayFiles(files, LOG_DIR)
+            appender = Appender(day_files, notes, sync=False, limits=self.limits)
             empty_orphan(notes, spool.live_segments(), appender)
         except (Contended, OSError, Died):
             spool.release()
             return False
         finally:
             self.disk.release_all(files)
+        self.dropped += spool.notes.drop_count(DAY_FULL)
         spool.remove()
         return True
 
@@ -254,6 +264,26 @@ class Deaths(RuleBasedStateMachine):
         assert [line for line in contents[DAY] if line in self.others] == self.others
 
 
+class DeathsAtABound(Deaths):
+    """The same, where a day's file may not grow beyond a few segments."""
+
+    limits = Limits(LOG_DIR, max_day_bytes=SEGMENT // 2)
+
+    def check(self) -> None:
+        """What is not there was counted, each once; what is there is in its order."""
+        there: list[bytes] = []
+        for path in PATHS.values():
+            there += bytes(self.disk.open(path).data).splitlines(keepends=True)
+        found = 0
+        for lines in self.accepted:
+            mine = set(lines)
+            for day in PATHS:
+                kept = [x for x in there if x in mine and x[14:24] == day.encode()]
+                assert kept == [x for x in lines if x in set(kept)]
+                found += len(kept)
+        assert found + self.dropped == sum(len(lines) for lines in self.accepted)
+
+
 class DeathsAndDeletions(Deaths):
     """The same, where the file is deleted at any moment, too."""
 
@@ -287,5 +317,7 @@ _SETTINGS = settings(
 
 TestQ1DeathAtAnyPoint = Deaths.TestCase
 TestQ1DeathAtAnyPoint.settings = _SETTINGS
+TestQ3DeathAtABound = DeathsAtABound.TestCase
+TestQ3DeathAtABound.settings = settings(_SETTINGS, max_examples=200)
 TestQ1DeathWhileTheFileIsDeleted = DeathsAndDeletions.TestCase
 TestQ1DeathWhileTheFileIsDeleted.settings = _SETTINGS

@@ -184,6 +184,10 @@ class FakeFiles:
         """Do nothing."""
         self.fate.end(self.fate.begin("sync"))
 
+    def sync_directory(self, path: str) -> None:
+        """Do nothing."""
+        self.fate.end(self.fate.begin("sync"))
+
     def lock(self, fd: int) -> bool:
         """Take the lock, unless another descriptor has it."""
         fault = self.fate.begin("lock")

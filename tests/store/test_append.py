@@ -362,7 +362,10 @@ def test_every_file_that_was_written_is_synced(
 
     assert dirty
     assert not day_files.dirty
-    assert sorted(synced) == sorted(path.stat().st_ino for path in tmp_path.iterdir())
+    inodes = {path.stat().st_ino for path in tmp_path.iterdir()}
+    assert sorted(i for i in synced if i in inodes) == sorted(inodes)
+    # They are new ones: their names, and the directory's own.
+    assert {*synced} - inodes == {tmp_path.stat().st_ino, tmp_path.parent.stat().st_ino}
 
 
 def test_a_file_that_is_replaced_again_and_again_is_given_up() -> None:

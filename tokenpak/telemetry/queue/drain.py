@@ -21,11 +21,11 @@ from typing import Final, NamedTuple
 from tokenpak.telemetry.queue.chain import Chain
 from tokenpak.telemetry.queue.daywatch import DayWatch
 from tokenpak.telemetry.queue.supply import Supply
-from tokenpak.telemetry.store.append import Appender, GivenUp
+from tokenpak.telemetry.store.append import Appender
 from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.days import LINE_HEAD, Run, day_of, split_days
 from tokenpak.telemetry.store.limits import Limits
-from tokenpak.telemetry.store.notes import CLOSED, DAMAGED, Note
+from tokenpak.telemetry.store.notes import CLOSED, DAMAGED, LIMITS, Note
 from tokenpak.telemetry.store.pieces import Piece
 from tokenpak.telemetry.store.spool import Segment
 
@@ -83,6 +83,11 @@ def _from(pieces: Sequence[Piece], note: Note) -> list[Piece]:
             end = note.end if piece.sequence == note.last else piece.end
             found.append(piece._replace(start=start, end=end))
     return found
+
+
+def _plus(counts: Mapping[str, int], more: Mapping[str, int]) -> Mapping[str, int]:
+    added = {reason: counts.get(reason, 0) + count for reason, count in more.items()}
+    return MappingProxyType({**counts, **added})
 
 
 def _size_until(piece: Piece, end: tuple[int, int]) -> int:
@@ -184,16 +189,15 @@ class Drain:
         return not (self.starved and supply.spool.shares_disk_with(log_dir))
 
     def _append(self, supply: Supply, batch: _Batch) -> None:
-        given_up = None
         if batch.day:
             self._under_way = batch
-            given_up = self._appender(batch).append(batch.day, batch.pieces)
-            self.bounded = given_up is not None
+            self._appender(batch).append(batch.day, batch.pieces)
+            self._publish_noted(supply, batch)
         else:
             # Somebody wrote to the spool's file: nothing that we put there.
             self.chain.drops.add_many(DAMAGED, batch.lines)
-        last = batch.pieces[-1]
-        self._publish(supply, batch, (last.sequence, last.end), given_up)
+            last = batch.pieces[-1]
+            self._publish(supply, batch, (last.sequence, last.end), 0, {})
 
     def _appender(self, batch: _Batch) -> Appender:
         notes = batch.segments[-1].spool.notes
@@ -245,35 +249,46 @@ class Drain:
         batch, self._under_way = self._under_way, None
         if batch is None:
             return False
-        note = batch.segments[-1].spool.notes.current()
+        notes = batch.segments[-1].spool.notes
+        note = notes.current()
         first = batch.pieces[0]
         if note is None or (note.last, note.end) <= (first.sequence, first.start):
             return False  # it failed before it was noted
         self._under_way = batch
         self._appender(batch).settle(lambda note: _from(batch.pieces, note))
         assert self._supply is not None
-        # Not the batch's own end: a bound may have had room for its beginning only.
-        self._publish(self._supply, batch, (note.last, note.end))
+        self._publish_noted(self._supply, batch)
         return True
+
+    def _publish_noted(self, supply: Supply, batch: _Batch) -> None:
+        """Publish what the newest note says became of *batch*."""
+        # The note and its counts, not what a call returned: that may have been an error
+        # which came when all was done.  Nor the batch's own end: a bound may have had
+        # room for its beginning only, and the rest not have been given up yet.
+        notes = batch.segments[-1].spool.notes
+        note = notes.current()
+        assert note is not None
+        end = (note.last, note.end)
+        size = sum(_size_until(piece, end) for piece in batch.pieces)
+        self.bounded = note.given_up is not None
+        if self.bounded:
+            size -= sum(p.end - p.start for p in _from(batch.pieces, note))
+        drops = self.chain.drops
+        given_up = {r: notes.drop_count(r) - drops.count(r) for r in LIMITS}
+        self._publish(supply, batch, end, size, given_up)
 
     def _publish(
         self,
         supply: Supply,
         batch: _Batch,
         end: tuple[int, int],
-        given_up: GivenUp | None = None,
+        size: int,
+        given_up: Mapping[str, int],
     ) -> None:
-        """Tell that the lines of *batch* up to *end* are done with."""
+        """Tell that *batch* is done with up to *end*, and *size* bytes are written."""
         self._under_way = None
         was = self.progress
-        size = (
-            sum(_size_until(piece, end) for piece in batch.pieces) if batch.day else 0
-        )
-        reasons = was.given_up
-        if given_up is not None:
-            size -= given_up.size
-            count = reasons.get(given_up.reason, 0) + given_up.lines
-            reasons = MappingProxyType({**reasons, given_up.reason: count})
+        more = {reason: count for reason, count in given_up.items() if count > 0}
         reached = next(s for s in batch.segments if s.sequence == end[0])
         # In one step, and before any segment is freed for another turn.
         self.progress = Progress(
@@ -281,10 +296,10 @@ class Drain:
             position=end[1],
             written_bytes=was.written_bytes + size,
             batches=was.batches + 1,
-            given_up=reasons,
+            given_up=_plus(was.given_up, more) if more else was.given_up,
         )
-        if given_up is not None:
-            self.chain.drops.add_many(given_up.reason, given_up.lines)
+        for reason, count in more.items():
+            self.chain.drops.add_many(reason, count)
         self._free_until(supply, reached)
 
     def _free_until(self, supply: Supply, reached: Segment) -> None:

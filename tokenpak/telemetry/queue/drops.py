@@ -68,6 +68,10 @@ class DropCounts:
         # Missing for the moment in which the writer has told of those before.
         return self._first.get(reason, last), last
 
+    def count(self, reason: str) -> int:
+        """Return how many were dropped for *reason*."""
+        return self._counters[reason].value
+
     def by_reason(self) -> dict[str, int]:
         """Return how many were dropped, for each reason that occurred."""
         return {

@@ -203,8 +203,7 @@ def empty_orphan(
         and not before.done
         and (is_missing is None or before.given_up is not None)
     ):
-        settled = appender.settle(lambda note: pieces_of(segments, note))
-        records = sum(bytes(piece.view).count(b"\n") for piece in settled)
+        records = appender.settle(lambda note: pieces_of(segments, note)).lines
         before = notes.current()
     consumed = (0, 0) if before is None else before.consumed
     for segment, start, end in unconsumed(segments, consumed):
@@ -214,8 +213,8 @@ def empty_orphan(
                 # At the end it is a line that was never accepted.
                 damaged += run.lines if run.end < end else 0
             elif is_missing is None:
-                appender.append(run.day, [piece])
-                records += run.lines
+                given_up = appender.append(run.day, [piece])
+                records += run.lines - (given_up.lines if given_up else 0)
             else:
                 found = _append_missing(appender, run.day, piece, is_missing)
                 records += found.records

@@ -33,7 +33,14 @@ from typing import NamedTuple
 from tokenpak.telemetry.store.dayfiles import DayFiles, LockedFile
 from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.notes import Note, Notes
-from tokenpak.telemetry.store.pieces import Piece, ahead, behind, judge, whole_lines
+from tokenpak.telemetry.store.pieces import (
+    Piece,
+    ahead,
+    behind,
+    count_lines,
+    judge,
+    whole_lines,
+)
 
 
 class GivenUp(NamedTuple):
@@ -43,6 +50,15 @@ class GivenUp(NamedTuple):
     lines: int
     size: int
     """Bytes."""
+
+
+class Settled(NamedTuple):
+    """What settle() did."""
+
+    lines: int = 0
+    """Lines that were not in the log as a whole, and are now."""
+    given_up: GivenUp | None = None
+    """What of the range a bound had no room for."""
 
 
 class Appender:
@@ -110,7 +126,7 @@ class Appender:
     def _give_up(self, day: str, pieces: Sequence[Piece], reason: str) -> GivenUp:
         # Noted before it is counted, with the count that it leads to: whoever settles
         # it counts it once, at whatever point this process dies.
-        lines = sum(bytes(piece.view).count(b"\n") for piece in pieces)
+        lines = count_lines(pieces)
         count = self._notes.drop_count(reason) + lines
         self._notes.begin_drop(day, reason, count, *_ends(pieces))
         self._notes.raise_drops(reason, count, time.time_ns())
@@ -123,15 +139,12 @@ class Appender:
             log.sync()
         self._notes.done()
 
-    def settle(self, pieces_of: Callable[[Note], Sequence[Piece]]) -> list[Piece]:
+    def settle(self, pieces_of: Callable[[Note], Sequence[Piece]]) -> Settled:
         """
         Find out what became of the newest note, and finish it.  Idempotent.
 
         Args:
             pieces_of: the pieces that a note's range consists of.
-
-        Returns:
-            What was not in the log as whole lines, and is now (or given up, counted).
 
         Raises:
             Contended, OSError: try again.
@@ -139,11 +152,11 @@ class Appender:
         """
         note = self._notes.current()
         if note is None or note.done:
-            return []
+            return Settled()
         if note.given_up is not None:
             self._notes.raise_drops(note.given_up, note.offset, time.time_ns())
             self._notes.done()
-            return []
+            return Settled()
         pieces = pieces_of(note)
         size = sum(piece.end - piece.start for piece in pieces)
         with self._day_files.locked(self._notes.stream, note.day) as log:
@@ -153,12 +166,13 @@ class Appender:
                 log.identity == (note.device, note.inode)
                 and note.offset + there == log.size
             )
+            left = behind(pieces, whole_lines(pieces, there))
             if whole or at_end:
                 self._finish(log, behind(pieces, there))
-                return behind(pieces, whole_lines(pieces, there))
-            left = behind(pieces, whole_lines(pieces, there))
-            self._append_all(log, note.day, left)
-            return left
+                return Settled(count_lines(left))
+            given_up = self._append(log, note.day, left)
+            lost = given_up.lines if given_up is not None else 0
+            return Settled(count_lines(left) - lost, given_up)
 
 
 def _ends(pieces: Sequence[Piece]) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -166,4 +180,4 @@ def _ends(pieces: Sequence[Piece]) -> tuple[tuple[int, int], tuple[int, int]]:
     return (first.sequence, first.start), (last.sequence, last.end)
 
 
-__all__ = ["Appender", "GivenUp"]
+__all__ = ["Appender", "GivenUp", "Settled"]

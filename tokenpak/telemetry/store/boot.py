@@ -22,8 +22,8 @@ def current_boot() -> int:
     migrated machine keeps it, like its memory.)
     """
     try:
-        # As bytes: a codec could have to be imported, for which a process that has given
-        # up its rights may have none.
+        # As bytes: a codec might have to be imported, and a process that has given up
+        # its rights may have none to read it.
         with open(_BOOT_ID, "rb") as file:
             return int(file.read().replace(b"-", b"")[16:32], 16)
     except (OSError, ValueError):

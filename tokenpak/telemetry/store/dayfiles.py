@@ -35,6 +35,7 @@ class LockedFile:
         self._fd = fd
         self.identity = (status.device, status.inode)
         self.size = status.size
+        self._new = status.size == 0
 
     def read(self, size: int, offset: int) -> bytes:
         """Read *size* bytes at *offset*, or what there is of them."""
@@ -67,8 +68,11 @@ class LockedFile:
             self.write([b"\n"])
 
     def sync(self) -> None:
-        """Force the file to the disk."""
+        """Force the file to the disk, and its name if it is a new one."""
         self._files.sync(self._fd)
+        if self._new:
+            self._files.sync_directory(os.path.dirname(self.path))
+            self._new = False
 
 
 class DayFiles:
@@ -79,6 +83,7 @@ class DayFiles:
         self.log_dir = log_dir
         self._open: dict[str, int] = {}
         self._dirty: set[str] = set()
+        self._new: set[str] = set()  # whose names were not synced
 
     def path(self, stream: str, day: str) -> str:
         """Return the path of the file for *day* of *stream*."""
@@ -98,6 +103,8 @@ class DayFiles:
         fd, status = self._lock(path)
         try:
             self._dirty.add(path)
+            if status.size == 0:
+                self._new.add(path)
             yield LockedFile(self._files, fd, status, path)
         finally:
             self._files.unlock(fd)
@@ -115,6 +122,9 @@ class DayFiles:
                 fd = self._files.open_append(path)
                 self._remember(path, fd)
             self._files.sync(fd)
+            if path in self._new:
+                self._files.sync_directory(self.log_dir)
+                self._new.discard(path)
             self._dirty.discard(path)
 
     def _lock(self, path: str) -> tuple[int, FileStatus]:
@@ -149,6 +159,7 @@ class DayFiles:
         """Forget the parent's descriptors, which are closed already.  After fork."""
         self._open.clear()
         self._dirty.clear()
+        self._new.clear()
 
     def close(self) -> None:
         """Close all files."""

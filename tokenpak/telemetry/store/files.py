@@ -88,6 +88,9 @@ class Files(Protocol):
     def sync(self, fd: int) -> None:
         """Force the file to the disk."""
 
+    def sync_directory(self, path: str) -> None:
+        """Force the names in *path* to the disk, and the name of *path* itself."""
+
     def lock(self, fd: int) -> bool:
         """Take the exclusive lock, or return False at once: somebody has it."""
 
@@ -178,6 +181,19 @@ class OsFiles:
     def sync(self, fd: int) -> None:
         """Force the file to the disk."""
         os.fsync(fd)
+
+    def sync_directory(self, path: str) -> None:
+        """Force the names in *path* to the disk, and the name of *path* itself."""
+        # Most file systems do so with the first fsync of a new file; POSIX does not say
+        # that they must.  Windows cannot open a directory.
+        if not hasattr(os, "O_DIRECTORY"):
+            return
+        for place in (path, os.path.dirname(path)):
+            fd = self.open(place, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(fd)
+            finally:
+                self.close(fd)
 
     def lock(self, fd: int) -> bool:
         """Take the exclusive lock, or return False at once: somebody has it."""

@@ -23,7 +23,8 @@ from tokenpak.telemetry.store.notes import DAY_FULL, DIRECTORY_FULL
 MEASURE_EVERY: Final = 30.0
 """Seconds between two looks at all files of the directory."""
 MEASURE_FULL_EVERY: Final = 1.0
-"""The same while the directory is full: somebody may have made room."""
+"""The same while the directory is nearly full: somebody may have made room."""
+NEARLY: Final = 0.9
 NOTICE_BYTES: Final = 64 * 1024
 """How far records of the logger's own may go beyond a bound."""
 
@@ -106,11 +107,10 @@ class Limits:
         now = self._clock()
         if now >= self._due:
             self._measure()
-            full = self._total >= self._directory
-            self._due = now + (MEASURE_FULL_EVERY if full else MEASURE_EVERY)
+            self._due = now + MEASURE_EVERY
         self._total += size - self._sizes.get(path, 0)
         self._sizes[path] = size
-        if self._total >= self._directory:
+        if self._total >= self._directory * NEARLY:
             self._due = min(self._due, now + MEASURE_FULL_EVERY)
         return self._total
 

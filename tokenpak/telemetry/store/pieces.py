@@ -88,6 +88,11 @@ def whole_lines(pieces: Sequence[Piece], size: int) -> int:
     return whole
 
 
+def count_lines(pieces: Sequence[Piece]) -> int:
+    """Return how many lines *pieces* hold."""
+    return sum(bytes(piece.view).count(b"\n") for piece in pieces)
+
+
 def ahead(pieces: Sequence[Piece], size: int) -> list[Piece]:
     """Return the first *size* bytes of *pieces*."""
     kept: list[Piece] = []
@@ -110,4 +115,4 @@ def behind(pieces: Sequence[Piece], size: int) -> list[Piece]:
     return left
 
 
-__all__ = ["Piece", "Reader", "ahead", "behind", "judge", "whole_lines"]
+__all__ = ["Piece", "Reader", "ahead", "behind", "count_lines", "judge", "whole_lines"]

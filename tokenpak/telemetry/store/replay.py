@@ -57,7 +57,7 @@ def is_record(line: bytes) -> bool:
     """Return whether *line* is one JSON object, and a newline."""
     try:
         return line.endswith(b"}\n") and isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -26,6 +26,7 @@ same interface, and does not survive the process.
 
 from __future__ import annotations
 
+import errno
 import functools
 import mmap
 import os
@@ -271,12 +272,20 @@ class SpoolFile:
         In one call: it gives up the GIL, and with eight busy threads that may cost the
         writer tens of milliseconds each time.
 
+        What the spool holds must fit the log, which is often on the same disk: so as
+        much space is left as the spool takes altogether.
+
         Raises:
-            OSError: there is none.
+            OSError: there is none, or too little would be left.
 
         """
         if self.durable:
             size = count * self.notes.segment_bytes
+            disk = os.fstatvfs(self._map_fd)
+            free = disk.f_bavail * disk.f_frsize
+            taken = os.fstat(self._map_fd).st_blocks * 512 + size
+            if free - size < taken:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
             os.posix_fallocate(self._map_fd, self._offset(index), size)
 
     def zero(self, index: int, count: int) -> None:

@@ -20,10 +20,11 @@ from tokenpak.telemetry.queue.recovery import (
     recover_one,
 )
 from tokenpak.telemetry.queue.trouble import Trouble
+from tokenpak.telemetry.queue.upkeep import Upkeep
 from tokenpak.telemetry.settings import Settings
 from tokenpak.telemetry.store.dayfiles import Contended, DayFiles
 from tokenpak.telemetry.store.files import OsFiles
-from tokenpak.telemetry.store.notes import CLOSED
+from tokenpak.telemetry.store.notes import CLOSED, Notes
 from tokenpak.telemetry.store.spool import SpoolFile
 
 QUIET: Final = 0.5
@@ -68,6 +69,7 @@ class Housekeeping:
         self._trouble = trouble
         self._drains = drains
         self._new_spool = new_spool
+        self.upkeep = Upkeep(settings, files, day_files, trouble, self._own_notes)
         self.reset()
 
     def reset(self) -> None:
@@ -82,6 +84,10 @@ class Housekeeping:
         self._busy_at = now
         self._spare = False
         self._held_since: float | None = None
+        self.upkeep.reset()
+
+    def _own_notes(self) -> list[Notes]:
+        return [d.supply.spool.notes for d in self._drains if d.supply is not None]
 
     def before_drain(self) -> None:
         """Tell troubles, exchange spools that are gone."""
@@ -142,6 +148,7 @@ class Housekeeping:
             self._tell_drops(),
             self._sync(now),
             self._give_back(now),
+            self.upkeep.turn(),
         ]
         return min(waits)
 
@@ -200,6 +207,7 @@ class Housekeeping:
 
     def before_end(self) -> None:
         """Tell of the last drops: the chains are sealed, so not through them."""
+        self.upkeep.close()
         for drain in self._drains:
             chain = drain.chain
             for drops in chain.drops.untold():

@@ -34,7 +34,7 @@ def _when(
 
 
 _HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24}
-_BYTES: Final = {
+_BYTES: Final[dict[str, int]] = {
     "": 1,
     "B": 1,
     **{f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", 1)},
@@ -70,7 +70,7 @@ def as_size(
         raise click.BadParameter(
             f"{value!r} is not a size like 10GiB, 500MB or 1048576 (bytes)."
         )
-    return int(match[1]) * unit + int(float(match[2] or 0) * unit)
+    return int(match[1]) * unit + int(float(match[2] or "0") * unit)
 
 
 def in_bytes(size: int) -> str:

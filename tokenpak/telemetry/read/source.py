@@ -59,6 +59,9 @@ _SETTLED: Final = 2.0
 after a first may leave the same time."""
 
 
+Identity = tuple[int, int] | str | None
+
+
 @dataclass(frozen=True, slots=True)
 class OpenFile:
     """A log file, and the descriptor under which it stays readable."""
@@ -76,6 +79,8 @@ class OpenDay:
     day: date
     files: list[OpenFile]
     unreadable: list[UnreadableFile]
+    refused: set[Identity]
+    """What those files are; None: one had vanished, so look again."""
 
 
 class LogDirectory:
@@ -145,7 +150,7 @@ class LogDirectory:
         return times if max(times) < settled else None
 
     def _open(self, day: date) -> OpenDay:
-        opened = OpenDay(day, [], [])
+        opened = OpenDay(day, [], [], set())
         seen = set()
         for file in self._files.get(day, []):
             try:
@@ -153,12 +158,15 @@ class LogDirectory:
                 status = os.fstat(fd)
             except OSError as e:
                 opened.unreadable.append(UnreadableFile(file.path, 0, _reason(e)))
+                vanished = isinstance(e, FileNotFoundError)
+                opened.refused.add(None if vanished else _identity(file.path))
                 continue
             inode = (status.st_dev, status.st_ino)
             if not stat.S_ISREG(status.st_mode):
                 opened.unreadable.append(
                     UnreadableFile(file.path, 0, "not a regular file")
                 )
+                opened.refused.add(inode)
                 os.close(fd)
             elif inode in seen:
                 os.close(fd)
@@ -171,8 +179,7 @@ class LogDirectory:
         stamp = self._stamp
         if stamp is not None and stamp == self._look():
             return True
-        then: set[tuple[int, int] | str | None]
-        then = {_identity(file.file) for file in opened.unreadable}
+        then = set(opened.refused)
         for file in opened.files:
             status = os.fstat(file.fd)
             then.add((status.st_dev, status.st_ino))
@@ -181,8 +188,7 @@ class LogDirectory:
                 # All of it, if that can spare the days to come a listing.
                 self._list(day if self._look() is None else None)
                 now = {_identity(file.path) for file in self._files.get(day, [])}
-                # What has no identity has vanished: its name is another's to find.
-                if None in now or now != then:
+                if None in now | then or now != then:
                     return False
         except OSError as e:
             opened.unreadable.append(UnreadableFile(self._log_dir, 0, _reason(e)))
@@ -202,7 +208,7 @@ def _report_vanished(expected: list[LogFile], opened: OpenDay) -> None:
         )
 
 
-def _identity(path: str) -> tuple[int, int] | str | None:
+def _identity(path: str) -> Identity:
     """Return what the file of that name is, or None if there is none."""
     try:
         status = os.lstat(path)

@@ -275,9 +275,9 @@ def test_directories_are_listed_again_only_if_they_changed(
         os.utime(folder, (1_000_000_000, 1_000_000_000))
     listed: list[str] = []
 
-    def listing(log_dir: str) -> list[LogFile]:
+    def listing(log_dir: str, only: str = "") -> list[LogFile]:
         listed.append(log_dir)
-        return list_log_files(log_dir)
+        return list_log_files(log_dir, only)
 
     monkeypatch.setattr("tokenpak.telemetry.read.source.list_log_files", listing)
 

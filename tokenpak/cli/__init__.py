@@ -15,11 +15,13 @@ from typing import Final
 import click
 
 import tokenpak
+from tokenpak.cli.archive import archive
 from tokenpak.cli.demo import demo
 from tokenpak.cli.export import export
 from tokenpak.cli.options import HELP
+from tokenpak.cli.prune import prune
 
-COMMANDS: Final[tuple[click.Command, ...]] = (demo, export)
+COMMANDS: Final[tuple[click.Command, ...]] = (archive, demo, export, prune)
 """The commands of ``tokenpak telemetry``."""
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -29,6 +31,56 @@ def _when(
         return None if value is None else parse_when(value)
     except SettingError as e:
         raise click.BadParameter(f"{value!r} is not {e.expected}.") from None
+
+
+_HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24}
+_BYTES: Final[dict[str, int]] = {
+    "": 1,
+    "B": 1,
+    **{f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", 1)},
+    **{f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", 1)},
+}
+
+
+def as_age(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> timedelta | None:
+    """Return the span of time that an option says: ``30d``, ``12h``, ``2w``."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})([hdw])", value.strip(), re.ASCII)
+    if match is None:
+        raise click.BadParameter(
+            f"{value!r} is not an age like 30d (days), 12h (hours) or 2w (weeks)."
+        )
+    return timedelta(hours=int(match[1]) * _HOURS[match[2]])
+
+
+def as_size(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> int | None:
+    """Return the bytes that an option says: ``10GiB``, ``500MB``, ``1048576``."""
+    if value is None:
+        return None
+    match = re.fullmatch(
+        r"(\d{1,15})(\.\d{1,6})? ?([A-Za-z]*)", value.strip(), re.ASCII
+    )
+    unit = None if match is None else _BYTES.get(match[3])
+    if match is None or unit is None:
+        raise click.BadParameter(
+            f"{value!r} is not a size like 10GiB, 500MB or 1048576 (bytes)."
+        )
+    return int(match[1]) * unit + int(float(match[2] or "0") * unit)
+
+
+def in_bytes(size: int) -> str:
+    """Return *size* as a person reads it: ``1.5 MiB``."""
+    amount, unit = float(size), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{size:,} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
 
 
 def query_options(command: _F) -> _F:
@@ -95,4 +147,12 @@ def existing_log_dir(given: str | None) -> str:
     )
 
 
-__all__ = ["existing_log_dir", "log_dir_option", "make_query", "query_options"]
+__all__ = [
+    "as_age",
+    "as_size",
+    "existing_log_dir",
+    "in_bytes",
+    "log_dir_option",
+    "make_query",
+    "query_options",
+]

@@ -16,10 +16,12 @@ from tokenpak.telemetry.queue.drain import Drain
 from tokenpak.telemetry.queue.recovery import orphan_candidates, recover_one
 from tokenpak.telemetry.queue.teller import Teller
 from tokenpak.telemetry.queue.trouble import Trouble
+from tokenpak.telemetry.queue.upkeep import Upkeep
 from tokenpak.telemetry.settings import Settings
 from tokenpak.telemetry.store.dayfiles import Contended, DayFiles
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.limits import Limits
+from tokenpak.telemetry.store.notes import Notes
 from tokenpak.telemetry.store.spool import SpoolFile
 
 GIVE_BACK_AFTER: Final = 1.0
@@ -66,6 +68,7 @@ class Housekeeping:
         self._new_spool = new_spool
         self._limits = limits
         self._teller = Teller(drains, day_files, encoder, trouble, limits)
+        self.upkeep = Upkeep(settings, files, day_files, trouble, self._own_notes)
         self.reset()
 
     def reset(self) -> None:
@@ -81,6 +84,10 @@ class Housekeeping:
         self._busy_at = now
         self._spare = False
         self._held_since: float | None = None
+        self.upkeep.reset()
+
+    def _own_notes(self) -> list[Notes]:
+        return [d.supply.spool.notes for d in self._drains if d.supply is not None]
 
     def before_drain(self) -> None:
         """Tell troubles, exchange spools that are gone."""
@@ -141,6 +148,7 @@ class Housekeeping:
             self._teller.tell(),
             self._sync(now),
             self._give_back(now),
+            self.upkeep.turn(),
         ]
         return min(waits)
 
@@ -186,7 +194,8 @@ class Housekeeping:
         return self._recovery_due - now
 
     def before_end(self) -> None:
-        """Tell of the last drops."""
+        """End what goes on in the archive, and tell of the last drops."""
+        self.upkeep.close()
         self._teller.tell_last()
 
     @property

@@ -241,6 +241,9 @@ class Pipeline:
         """Bring what is pending into the log, within the time of the setting."""
         if self._pid == os.getpid() and self._closed is None:
             self._writer.flush(self._settings.exit_timeout)
+            self._housekeeping.upkeep.quit(
+                self._writer.answer, self._settings.exit_timeout
+            )
 
 
 __all__ = ["Counts", "Pipeline"]

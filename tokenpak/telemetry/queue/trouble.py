@@ -70,6 +70,10 @@ class Trouble:
             f"Error log in {log_dir} is written again after {lasted:.1f} s",
         )
 
+    def inform(self, text: str) -> None:
+        """Tell *text*, which is no trouble."""
+        self._tell(logging.INFO, text)
+
     def warn(self, kind: str, text: str) -> None:
         """Warn of *text*, unless *kind* was warned of within the interval."""
         now = self._clock()

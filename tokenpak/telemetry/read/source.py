@@ -7,12 +7,20 @@ compressed beside itself, unlinked.  So that at each moment each record is read 
 
 1. all files of a day are open together before the first is read: what is open stays,
    under whatever name, and is told from others by its inode;
-2. then the directory is looked at again; if the day's files are not those that are
-   open, they are closed and the day starts anew.
+2. then the directory is looked at again, twice; if the day's files are not each time
+   those that are open, they are closed and the day starts anew.
 
-Listing a directory is no snapshot: a file that takes its last two steps meanwhile can
-be missed, under both names.  But it takes them once, so that of two listings in a row
-one has it.
+Twice, because listing a directory is no snapshot, and there are two moments in which a
+file can be missed by who lists, and then looks what is called so:
+
+    when it is moved      it was listed under its old name, which by the time it is
+                          opened is another file's: that of a late record
+    when it is compressed its plain name was not listed any more, its ``.gz`` not yet
+
+Each file has these moments once.  To be missed when the files are opened takes one of
+them, to be missed by two looks after that takes two more.  And none is read twice: a
+look finds a plain file that is still in the directory, so its ``.gz`` did not exist
+when the archive was listed; in the archive, the plain one hides it.
 
 While the directories' own times show that nothing has changed, listing again can be
 spared: otherwise 10,000 days would list 10,000 names each.
@@ -45,9 +53,13 @@ _FLAGS: Final = (
 )
 _TRIES: Final = 50
 """How often a day starts anew; its files together do not take that many steps."""
+_LOOKS: Final = 2
 _SETTLED: Final = 2.0
 """Seconds; the clock of a directory's times is coarse, so that a second change right
 after a first may leave the same time."""
+
+
+Identity = tuple[int, int] | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,8 @@ class OpenDay:
     day: date
     files: list[OpenFile]
     unreadable: list[UnreadableFile]
+    refused: set[Identity]
+    """What those files are; None: one had vanished, so look again."""
 
 
 class LogDirectory:
@@ -85,6 +99,8 @@ class LogDirectory:
         self._log_dir = log_dir
         self._stream = stream
         self._covers = covers
+        self._files: dict[date, list[LogFile]] = {}
+        self._stamp: tuple[int, int] | None = None
         self._list()
         days = set(self._files)
         self._list()
@@ -109,16 +125,22 @@ class LogDirectory:
                 for file in opened.files:
                     os.close(file.fd)
 
-    def _list(self) -> None:
-        self._stamp = self._look()
-        self._files: dict[date, list[LogFile]] = {}
-        for file in list_log_files(self._log_dir):
-            if file.stream == self._stream and self._covers(file.day):
-                self._files.setdefault(file.day, []).append(file)
+    def _list(self, day: date | None = None) -> None:
+        """List all files, or those of *day* anew."""
+        stamp = self._look()
+        found: dict[date, list[LogFile]] = {}
+        only = f"{self._stream}-" if day is None else f"{self._stream}-{day}"
+        for file in list_log_files(self._log_dir, only):
+            if self._covers(file.day):
+                found.setdefault(file.day, []).append(file)
         archive = os.path.join(self._log_dir, ARCHIVE_DIR)
-        for files in self._files.values():
+        for files in found.values():
             # A day is archived before records that came late make a new file of it.
             files.sort(key=lambda f: (os.path.dirname(f.path) != archive, f.part))
+        if day is None:
+            self._stamp, self._files = stamp, found
+        else:
+            self._files[day] = found.get(day, [])
 
     def _look(self) -> tuple[int, int] | None:
         """Return the times of the directories, or None if they cannot be relied on."""
@@ -128,7 +150,7 @@ class LogDirectory:
         return times if max(times) < settled else None
 
     def _open(self, day: date) -> OpenDay:
-        opened = OpenDay(day, [], [])
+        opened = OpenDay(day, [], [], set())
         seen = set()
         for file in self._files.get(day, []):
             try:
@@ -136,12 +158,15 @@ class LogDirectory:
                 status = os.fstat(fd)
             except OSError as e:
                 opened.unreadable.append(UnreadableFile(file.path, 0, _reason(e)))
+                vanished = isinstance(e, FileNotFoundError)
+                opened.refused.add(None if vanished else _identity(file.path))
                 continue
             inode = (status.st_dev, status.st_ino)
             if not stat.S_ISREG(status.st_mode):
                 opened.unreadable.append(
                     UnreadableFile(file.path, 0, "not a regular file")
                 )
+                opened.refused.add(inode)
                 os.close(fd)
             elif inode in seen:
                 os.close(fd)
@@ -154,18 +179,20 @@ class LogDirectory:
         stamp = self._stamp
         if stamp is not None and stamp == self._look():
             return True
-        try:
-            self._list()
-        except OSError as e:
-            opened.unreadable.append(UnreadableFile(self._log_dir, 0, _reason(e)))
-            return True
-        now = {_identity(file.path) for file in self._files.get(day, [])}
-        refused = {_identity(file.file) for file in opened.unreadable}
-        then = set()
+        then = set(opened.refused)
         for file in opened.files:
             status = os.fstat(file.fd)
             then.add((status.st_dev, status.st_ino))
-        return now == then | refused
+        try:
+            for _ in range(_LOOKS):
+                # All of it, if that can spare the days to come a listing.
+                self._list(day if self._look() is None else None)
+                now = {_identity(file.path) for file in self._files.get(day, [])}
+                if None in now | then or now != then:
+                    return False
+        except OSError as e:
+            opened.unreadable.append(UnreadableFile(self._log_dir, 0, _reason(e)))
+        return True
 
 
 def _report_vanished(expected: list[LogFile], opened: OpenDay) -> None:
@@ -181,11 +208,14 @@ def _report_vanished(expected: list[LogFile], opened: OpenDay) -> None:
         )
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: str) -> Identity:
+    """Return what the file of that name is, or None if there is none."""
     try:
         status = os.lstat(path)
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError:  # nobody can tell, the next time either
+        return path
     return status.st_dev, status.st_ino
 
 

@@ -134,7 +134,12 @@ class DayFiles:
                 fd = self._files.open_append(path)
                 self._remember(path, fd)
             if not self._files.lock(fd):
-                raise Contended
+                # Whoever compresses it in the archive holds it for long, and we want
+                # another file: the one that has the name now.
+                if self._files.status(fd).same_file(self._files.status_at(path)):
+                    raise Contended
+                self._forget(path)
+                continue
             try:
                 status = self._files.status(fd)
                 # Archived, deleted or replaced while we did not hold the lock?
@@ -154,6 +159,13 @@ class DayFiles:
 
     def _forget(self, path: str) -> None:
         self._files.close(self._open.pop(path))
+
+    def let_go_of_gone(self) -> None:
+        """Close files that lost their name, or their space is not given back."""
+        for path, fd in list(self._open.items()):
+            if not self._files.status(fd).same_file(self._files.status_at(path)):
+                self._forget(path)
+                self._dirty.discard(path)  # an archive is synced when it is made
 
     def forget_all_in_child(self) -> None:
         """Forget the parent's descriptors, which are closed already.  After fork."""

@@ -61,9 +61,13 @@ def parse_log_name(path: str) -> LogFile | None:
     )
 
 
-def list_log_files(log_dir: str) -> list[LogFile]:
+def list_log_files(log_dir: str, only: str = "") -> list[LogFile]:
     """
     List the log files of *log_dir* and its archive, by stream, day and part.
+
+    Args:
+        log_dir: the directory.
+        only: how the names begin; other names cost next to nothing then.
 
     A plain file beats the ``.gz`` of the same name: archiving compresses to a
     temporary name, renames to ``.gz`` and unlinks the plain one last, so while both
@@ -82,6 +86,8 @@ def list_log_files(log_dir: str) -> list[LogFile]:
                 raise
             names = []
         for name in names:
+            if not name.startswith(only):
+                continue
             file = parse_log_name(os.path.join(place, name))
             if file is None:
                 continue

@@ -122,6 +122,9 @@ class Writer:
         self._tokens: SimpleQueue[Token] = SimpleQueue()
         # Who pops the permit is the writer, or starts the thread that is.
         self._permit = [True]
+        # Who pops the birth is the thread that was started, or whoever declares it
+        # dead: where memory is short, a thread may end before its first line.
+        self._birth: list[float] = []
         self._start_failed = -START_RETRY
         # Writer thread only:
         self._flushes: list[_Flush] = []
@@ -141,6 +144,8 @@ class Writer:
         """Wake the writer, or let it have the GIL.  Safe in a signal handler."""
         if self._asleep:
             self._wake()
+        elif self._birth:
+            self._check_birth()
         elif self._pressed:
             # Not sleep(0), which gives the GIL up and takes it back before the writer
             # has noticed.
@@ -151,7 +156,7 @@ class Writer:
             return
         # The token last: the writer looks at everything anew when it gets one.
         self._asleep = False
-        self.rings = self._pressed
+        self.rings = self._pressed or bool(self._birth)
         self._tokens.put(None)
 
     def hurry(self, behind: int) -> None:
@@ -171,18 +176,33 @@ class Writer:
             self._permit.pop()
         except IndexError:
             return True  # another thread was faster
+        birth = self._birth = [now]
         try:
-            _thread.start_new_thread(self._run, ())
-        except RuntimeError:
+            _thread.start_new_thread(self._run, (birth,))
+        except (RuntimeError, MemoryError):
             # No thread left, or the interpreter is ending: what is accepted stays in
             # the spool, for a later attempt or for the next process.
             self._start_failed = now
-            self._permit.append(True)
-            # Whoever came meanwhile believed that there is a writer: ring again.
-            self._asleep = True
-            self.rings = True
+            birth.clear()
+            self._no_writer()
             return False
         return True
+
+    def _no_writer(self) -> None:
+        self._permit.append(True)
+        # Whoever came meanwhile believed that there is a writer: ring again.
+        self._asleep = True
+        self.rings = True
+
+    def _check_birth(self) -> None:
+        """Declare the thread dead that has not begun for long."""
+        try:
+            if time.monotonic() - self._birth[0] < START_RETRY:
+                return
+            self._birth.pop()
+        except IndexError:
+            return  # it has begun, or another thread was faster
+        self._no_writer()
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was accepted before is in the log."""
@@ -211,8 +231,19 @@ class Writer:
             return self._work_here(token, timeout)
         if self.ended:
             self._refuse_tokens()
+        deadline = _FOREVER if timeout is None else time.monotonic() + timeout
+        while self._birth and time.monotonic() < deadline:
+            try:
+                return token.reply.get(timeout=0.01)
+            except Empty:
+                self._check_birth()
+            if self._permit:
+                self._wake()
+        left = None if timeout is None else max(0.0, deadline - time.monotonic())
+        if self._permit:
+            return self._work_here(token, left)
         try:
-            return token.reply.get(timeout=timeout)
+            return token.reply.get(timeout=left)
         except Empty:
             return False
 
@@ -238,7 +269,11 @@ class Writer:
 
     # -- the thread -------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, birth: list[float]) -> None:
+        try:
+            birth.pop()
+        except IndexError:
+            return  # declared dead: another one is the writer, or will be
         ident = _thread.get_ident()
         register_writer(ident)
         try:

@@ -107,7 +107,15 @@ class DayFiles:
                 self._new.add(path)
             yield LockedFile(self._files, fd, status, path)
         finally:
+            self._unlock(path, fd)
+
+    def _unlock(self, path: str, fd: int) -> None:
+        try:
             self._files.unlock(fd)
+        except OSError:
+            # Nobody else could have the lock ever after; closing drops it, too.
+            self._forget(path)
+            raise
 
     @property
     def dirty(self) -> bool:

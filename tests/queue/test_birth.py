@@ -1,0 +1,105 @@
+"""X2: a writer thread that ends before its first line, as where memory is short."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenpak.telemetry.error_logger import ErrorLogger
+from tokenpak.telemetry.queue import writer as writer_module
+
+
+class Births:
+    """Starts threads, of which the first ones are not what they should be."""
+
+    def __init__(self, fate: Callable[..., bool]) -> None:
+        self.count = 0
+        self._fate = fate
+        self._start = _thread.start_new_thread
+
+    def start(self, function: Callable[..., Any], args: tuple[Any, ...]) -> int:
+        """Start a thread, or do what the fate says."""
+        self.count += 1
+        if self._fate(self.count, function, args):
+            return 0
+        return self._start(function, args)
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that has not begun is taken for dead sooner than usual."""
+    monkeypatch.setattr(writer_module, "START_RETRY", 0.05)
+
+
+@pytest.mark.parametrize("stillborn", [1, 3])
+def test_x2_a_writer_that_dies_at_birth_is_replaced(
+    stillborn: int,
+    make_logger: Callable[..., ErrorLogger],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    By a flush, though no record comes any more; again if need be.
+    """
+    births = Births(lambda number, *_: number <= stillborn)
+    monkeypatch.setattr(_thread, "start_new_thread", births.start)
+    logger = make_logger()
+    logger.log_error("r", ValueError("x"))
+
+    assert logger.flush(60)
+    assert logger.stats().written == 1
+    assert births.count == stillborn + 1
+
+
+def test_x2_records_replace_it_too(
+    make_logger: Callable[..., ErrorLogger],
+    log_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Without any flush: the first record after a while starts another thread.
+    """
+    births = Births(lambda number, *_: number == 1)
+    monkeypatch.setattr(_thread, "start_new_thread", births.start)
+    logger = make_logger()
+    pause = threading.Event()
+    for number in range(2_000):
+        logger.log_error(f"r{number}", ValueError("x"))
+        pause.wait(0.005)
+        if list(log_dir.glob("errors-*.jsonl")):
+            break
+
+    assert births.count == 2
+    assert list(log_dir.glob("errors-*.jsonl"))
+
+
+def test_q1_a_writer_that_is_born_late_does_not_become_a_second_one(
+    make_logger: Callable[..., ErrorLogger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It was declared dead, and another one has its place: it ends at once.
+    """
+    late: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+
+    def keep(number: int, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+        if number == 1:
+            late.append((function, args))
+        return number == 1
+
+    births = Births(keep)
+    monkeypatch.setattr(_thread, "start_new_thread", births.start)
+    logger = make_logger()
+    logger.log_error("r", ValueError("x"))
+    assert logger.flush(60)
+    ((function, args),) = late
+    thread = threading.Thread(target=function, args=args)
+    thread.start()
+    thread.join(60)
+
+    assert not thread.is_alive()
+    assert births.count == 2
+    assert logger.stats().written == 1

@@ -1,7 +1,7 @@
 """
 The program of the fault matrix: append, rotation and archive, in a forked child a case.
 
-    cycle.py          a server: forks a child for each line ("LOG_DIR LEDGER") on stdin
+    cycle.py          a server: forks a child for each request on its stdin, a socket
 
 Everything is imported once, by the server; its children only do what is to be looked
 at, so that a case takes a few hundredths of a second.  A child says its process id and
@@ -20,6 +20,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.fault.ledger import Ledger
@@ -30,13 +31,11 @@ from tokenpak.telemetry.queue import upkeep, writer
 
 OLD_DAY = "2026-01-05"
 OLD_RECORDS = 40
-TODAY, TOMORROW = ("2026-03-24", "2026-03-25")
-MIDNIGHT = 1_774_396_800 * 10**9
-"""Between the two, in nanoseconds since the epoch."""
+DAY = 86_400 * 10**9
 RECORDS = 5
 """Two of today, two of tomorrow, and the one after the fault."""
-PATIENCE = 0.03
-"""Seconds for which a flush or an archiving may be kept waiting by a fault."""
+PATIENCE = 0.02
+"""Seconds for which a step is waited for after a trouble was told."""
 
 
 def hurry() -> None:
@@ -54,8 +53,11 @@ def hurry() -> None:
 class Cycle:
     """One case, in a child."""
 
-    def __init__(self, log_dir: str, ledger: str) -> None:
-        self.now = MIDNIGHT - 10**9
+    def __init__(self, log_dir: str, ledger: str, patience: float) -> None:
+        # A day that is not to be archived yet, and its end.
+        self.midnight = (time.time_ns() // DAY + 1) * DAY
+        self.now = self.midnight - 10**9
+        self.patience = patience
         self.words = Ledger(Path(ledger), 1).words
         self.raised: list[str] = []
         self.slowest = 0.0
@@ -80,27 +82,41 @@ class Cycle:
             self.slowest = max(self.slowest, lasted)
         self.words[0] = number + 1
 
-    def archived(self, patience: float) -> bool:
-        """Wait until the old day is archived; return whether it is."""
-        # Without a system call that could be meant.
+    def archived(self) -> bool:
+        """Whether the old day is archived: without a system call of a kind meant."""
         upkeep_of = self.logger._pipeline._housekeeping.upkeep
+        due = upkeep_of._due or 0
+        return upkeep_of._steps is None and due > time.monotonic() + 100
+
+    def wait(
+        self,
+        done: Callable[[], bool],
+        patience: float,
+        *,
+        though_troubled: bool = False,
+    ) -> bool:
+        """Wait until it is done; not for long any more when there was a trouble."""
+        trouble = self.logger._pipeline._trouble
         deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
-            if upkeep_of._steps is None and (upkeep_of._due or 0) > deadline + 60:
-                return True
+        while not (finished := done()) and time.monotonic() < deadline:
             time.sleep(0.001)
-        return False
+            if not though_troubled and (
+                trouble.write_errors or trouble._last or trouble._noted
+            ):
+                deadline = min(deadline, time.monotonic() + PATIENCE)
+                though_troubled = True
+        return finished
 
     def under_fault(self) -> None:
         """Append, rotate, append, archive."""
         self.log(0)
         self.log(1)
-        self.logger.flush(PATIENCE)
-        self.now = MIDNIGHT + 10**9
+        self.wait(lambda: self.logger.flush(0.002), self.patience)
+        self.now = self.midnight + 10**9
         self.log(2)
         self.log(3)
-        self.logger.flush(PATIENCE)
-        self.archived(PATIENCE)
+        self.wait(lambda: self.logger.flush(0.002), self.patience)
+        self.wait(self.archived, self.patience)
 
     def afterwards(self) -> dict[str, object]:
         """Log once more, and end."""
@@ -108,7 +124,7 @@ class Cycle:
         self.log(4)
         flushed = self.logger.flush(60)
         failed = self.logger.stats().write_errors - before
-        archived = self.archived(60)
+        archived = self.wait(self.archived, 60, though_troubled=True)
         closed = self.logger.close(60)
         stats = self.logger.stats()
         return {
@@ -126,9 +142,9 @@ class Cycle:
         }
 
 
-def child(channel: socket.socket, log_dir: str, ledger: str) -> None:
+def child(channel: socket.socket, log_dir: str, ledger: str, patience: float) -> None:
     """Do one case."""
-    cycle = Cycle(log_dir, ledger)
+    cycle = Cycle(log_dir, ledger, patience)
     channel.send(b"%d\n" % os.getpid())
     channel.recv(1)
     cycle.under_fault()
@@ -144,11 +160,11 @@ def main() -> None:
         request = channel.recv(4096)
         if not request:
             return
-        log_dir, ledger = request.decode().split("\n")
+        log_dir, ledger, patience = request.decode().split("\n")
         pid = os.fork()
         if pid == 0:
             try:
-                child(channel, log_dir, ledger)
+                child(channel, log_dir, ledger, float(patience))
             finally:
                 sys.stderr.flush()
                 os._exit(0)

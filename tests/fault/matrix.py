@@ -28,7 +28,9 @@ from tokenpak.telemetry.queue.recovery import recover
 from tokenpak.telemetry.read import iter_records
 from tokenpak.telemetry.store.manage import archive_days
 
-ENDLESS: Final = 0.6
+LONG: Final = 20.0
+"""Seconds for which a child waits for each of its steps, if a fault is not for ever."""
+ENDLESS: Final = 0.9
 """Seconds after which a fault that is for ever ends, whatever the child is at."""
 MOST_PATIENCE: Final = 120.0
 MOST: Final = 400
@@ -98,7 +100,9 @@ class Runner:
         log_dir = place / "logs"
         make_old_day(log_dir)
         ledger, trace = place / "ledger", place / "trace"
-        self._ours.send(f"{log_dir}\n{ledger}".encode())
+        endless = when.endswith("+")
+        patience = ENDLESS / 3 if endless else LONG
+        self._ours.send(f"{log_dir}\n{ledger}\n{patience}".encode())
         pid = int(self._line())
         tracer = subprocess.Popen(
             [
@@ -111,7 +115,7 @@ class Runner:
             wait_until_traced(pid)
             self._ours.send(b"g")
             # What the interpreter repeats for ever, EINTR, ends with the fault only.
-            line = self._line(ENDLESS if when.endswith("+") else MOST_PATIENCE)
+            line = self._line(ENDLESS if endless else MOST_PATIENCE)
             if line in {"done", ""}:
                 tracer.send_signal(signal.SIGINT)  # it detaches
                 tracer.wait(timeout=60)

@@ -67,7 +67,7 @@ class Pipeline:
         self._in_child = in_child
         self._pid = os.getpid()
         self._slots = settings.max_pending_bytes // SEGMENT_BYTES
-        self._files = OsFiles()
+        self._files = OsFiles(group_access=settings.group_access)
         self._day_files = DayFiles(self._files, settings.log_dir)
         self._trouble = Trouble()
         self._closed: bool | None = None

@@ -4,6 +4,8 @@ The day files of a directory: kept open, locked one at a time, checked to be the
 S1  One append at a time: the exclusive lock is on the data file's own descriptor.
     Behind the lock, the descriptor must still be the file of that name: it may have
     been archived, deleted or replaced meanwhile.
+X2  When the process has used up its descriptors, a new day's file takes that of an old
+    one: an application that leaks them does not stop the log at midnight.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from tokenpak.telemetry.store.files import Buffer, Files, FileStatus
+from tokenpak.telemetry.store.files import NO_DESCRIPTOR, Buffer, Files, FileStatus
 from tokenpak.telemetry.store.names import day_file_name
 
 MAX_OPEN: Final = 4
@@ -111,8 +113,11 @@ class DayFiles:
         for path in list(self._dirty):
             fd = self._open.get(path)
             if fd is None:  # closed meanwhile, for others
-                fd = self._files.open_append(path)
-                self._remember(path, fd)
+                if self._files.status_at(path) is None:
+                    # Nor is it there: opening would make an empty one.
+                    self._dirty.discard(path)
+                    continue
+                fd = self._open_file(path)
             self._files.sync(fd)
             self._dirty.discard(path)
 
@@ -120,8 +125,7 @@ class DayFiles:
         for _ in range(_TRIES):
             fd = self._open.get(path)
             if fd is None:
-                fd = self._files.open_append(path)
-                self._remember(path, fd)
+                fd = self._open_file(path)
             if not self._files.lock(fd):
                 raise Contended
             try:
@@ -136,10 +140,20 @@ class DayFiles:
             self._forget(path)
         raise OSError(errno.EAGAIN, "is replaced again and again", path)
 
-    def _remember(self, path: str, fd: int) -> None:
+    def _open_file(self, path: str) -> int:
         if len(self._open) >= MAX_OPEN:
             self._forget(next(iter(self._open)))
-        self._open[path] = fd
+        while True:
+            try:
+                fd = self._files.open_append(path)
+            except OSError as error:
+                if error.errno not in NO_DESCRIPTOR or not self._open:
+                    raise
+                # Oldest first.  None of them is locked: one at a time is.
+                self._forget(next(iter(self._open)))
+            else:
+                self._open[path] = fd
+                return fd
 
     def _forget(self, path: str) -> None:
         self._files.close(self._open.pop(path))

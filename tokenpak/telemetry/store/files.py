@@ -40,6 +40,9 @@ from tokenpak.telemetry.store.modes import (
     whose_it_is,
 )
 
+NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""The process, or the system, has no descriptor left."""
+
 _APPEND: Final = (
     os.O_APPEND
     | os.O_RDWR
@@ -149,6 +152,20 @@ class OsFiles:
                 self.close(fd)
                 raise
         return fd
+
+    def check_descriptors(self) -> None:
+        """
+        Do nothing, if another file could be opened now.
+
+        Raises:
+            OSError: the process, or the system, has used up its descriptors.
+
+        """
+        try:
+            self.close(self.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            if error.errno in NO_DESCRIPTOR:
+                raise
 
     def make_directories(self, path: str) -> None:
         """Create *path* and what is missing above it, each with our mode."""
@@ -337,6 +354,7 @@ __all__ = [
     "FILE_MODE",
     "GROUP_DIRECTORY_MODE",
     "GROUP_FILE_MODE",
+    "NO_DESCRIPTOR",
     "Buffer",
     "FileStatus",
     "Files",

@@ -164,6 +164,9 @@ def make_directories(
 
 def _make_directory(path: str, mode: int) -> None:
     try:
+        if mode & stat.S_IWGRP:
+            _make_for_group(path, mode)
+            return
         os.mkdir(path, mode)
     except FileExistsError:
         if os.path.isdir(path):
@@ -176,6 +179,28 @@ def _make_directory(path: str, mode: int) -> None:
             raise OSError(errno.ENOTDIR, reason, path) from None
         raise OSError(errno.ENOTDIR, _in_the_way(path), path) from None
     os.chmod(path, mode)  # whatever the umask left of it
+
+
+def _make_for_group(path: str, mode: int) -> None:
+    """
+    Create *path* with its mode from the moment on at which it has its name.
+
+    As with files: what the umask takes away must not shut out another user meanwhile.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(path)
+    new = os.path.join(os.path.dirname(path), f".new-{os.urandom(8).hex()}")
+    os.mkdir(new, mode)
+    try:
+        os.chmod(new, mode)
+        # It may replace one that somebody else has made meanwhile, but only an empty
+        # one, for the same purpose.
+        os.rename(new, path)
+    except OSError:
+        os.rmdir(new)
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        raise
 
 
 def why_not_private(path: str, *, shared: bool = False) -> str | None:

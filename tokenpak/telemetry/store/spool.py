@@ -317,11 +317,19 @@ class SpoolFile:
                 rest[0] = rest[0][written:]
 
     def map(self, index: int, sequence: int) -> Segment:
-        """Return a fresh mapping of slot *index*."""
+        """
+        Return a fresh mapping of slot *index*.
+
+        Raises:
+            OSError: it cannot be had, or would take the last descriptor, which the log
+                file may need: a spool that nobody can empty helps nobody.
+
+        """
         kind = Segment if self._gil else LockedSegment
         size = self.notes.segment_bytes
         if self.durable:
             segment = kind(self._map_fd, size, offset=self._offset(index))
+            self._files.check_descriptors()
         else:
             segment = kind(-1, size)
         if isinstance(segment, LockedSegment):

@@ -37,6 +37,7 @@ from typing import Final
 from tokenpak.telemetry.errors import SpoolError
 from tokenpak.telemetry.settings import SEGMENT_BYTES
 from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.lock import try_lock
 from tokenpak.telemetry.store.modes import (
     FILE_MODE,
     SHARED_SPOOL_FILE_MODE,
@@ -195,10 +196,10 @@ class SpoolFile:
         map_fd = lock_fd = -1
         try:
             map_fd = files.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
-            os.posix_fallocate(map_fd, 0, HEAD_BYTES)
             lock_fd = files.open(new, os.O_RDONLY)
             if not files.lock(lock_fd):
                 raise SpoolError(new, "somebody took the lock of a spool being born")
+            os.posix_fallocate(map_fd, 0, HEAD_BYTES)
             spool = cls(files, path, lock_fd, map_fd, mmap.mmap(map_fd, HEAD_BYTES))
             spool.notes.format(stream, SEGMENT_BYTES, slots)
             os.link(new, path)  # never replaces
@@ -446,10 +447,22 @@ def remove_unborn(directory: str, older_than: float = 60.0) -> None:
         path = os.path.join(directory, name)
         if name.startswith(NEW_PREFIX) and name.endswith(SUFFIX):
             try:
-                if time.time() - os.lstat(path).st_mtime > older_than:
+                old = time.time() - os.lstat(path).st_mtime > older_than
+                # The clock may have been set meanwhile, so its age is not enough.
+                if old and not _owned(path):
                     os.unlink(path)
             except OSError:
                 pass
+
+
+def _owned(path: str) -> bool:
+    """Return whether somebody has the lock of *path*."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(path, flags)
+    try:
+        return not try_lock(fd)
+    finally:
+        os.close(fd)
 
 
 def _unlink_quietly(path: str) -> None:

@@ -23,6 +23,7 @@ MODULES: Final = (
     "import_time",
     "kill",
     "fork",
+    "outage",
 )
 
 

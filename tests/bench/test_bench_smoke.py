@@ -37,6 +37,7 @@ COUNTS = {
         "merged, out of order, or never logged",
         "children that failed",
     ],
+    "outage": ["lost, doubled, dropped"],
 }
 
 

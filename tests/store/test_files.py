@@ -11,12 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tokenpak.telemetry.store.files import (
-    FileStatus,
-    OsFiles,
-    is_private,
-    make_directories,
-)
+from tokenpak.telemetry.store.files import FileStatus, OsFiles
+from tokenpak.telemetry.store.modes import is_private, make_directories
 
 
 def mode_of(path: Path) -> int:

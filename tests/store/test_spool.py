@@ -309,6 +309,26 @@ def test_what_is_left_of_a_birth_is_deleted_when_it_is_old(tmp_path: Path) -> No
     assert sorted(tmp_path.iterdir()) == sorted([young, other])
 
 
+def test_a_spool_that_is_being_born_is_not_deleted_when_the_clock_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It looks as old as the step of the clock, but somebody has its lock.
+    """
+    link = os.link
+
+    def look_first(old: str, new: str) -> None:
+        os.utime(old, (1, 1))
+        remove_unborn(str(tmp_path))
+        link(old, new)
+
+    monkeypatch.setattr(os, "link", look_first)
+    spool = create(tmp_path)
+
+    assert spool.exists()
+    spool.remove()
+
+
 def test_a_birth_that_fails_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,7 +131,8 @@ class ErrorLogger:
         max_day_bytes: bytes to which one day's file may grow; beyond that records are
             dropped and counted.  Default 0: no bound.
         max_dir_bytes: the same for the whole directory.  Default 0: no bound.
-        group_access: whether the group may read and write the log, too.  Default False.
+        group_access: whether the group may read and write the log, too: files 0660,
+            directories 2770.  Default False: 0600 and 0700.
 
     Raises:
         SettingError: an argument has a value that cannot be used.  (A wrong value in

@@ -261,7 +261,8 @@ OPTIONS: Final = (
         "yes or no",
         "True or False; in the environment 1 or 0, yes or no",
         "Whether the group may read and write the log, too: for a web server and a "
-        "cron job that run as two users.  Make the directory setgid then.",
+        "cron job that run as two users.  All processes that log there need it.  Make "
+        "the directory setgid then.",
         _yes_or_no,
         lambda v: isinstance(v, bool),
     ),

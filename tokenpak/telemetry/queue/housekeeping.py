@@ -19,7 +19,7 @@ from tokenpak.telemetry.queue.trouble import Trouble
 from tokenpak.telemetry.queue.upkeep import Upkeep
 from tokenpak.telemetry.settings import Settings
 from tokenpak.telemetry.store.dayfiles import Contended, DayFiles
-from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.files import NO_DESCRIPTOR, OsFiles
 from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.notes import Notes
 from tokenpak.telemetry.store.spool import SpoolFile
@@ -179,10 +179,11 @@ class Housekeeping:
                 self._candidates.append(path)
                 return 0.005
             except OSError as error:
+                what = f"The records of a dead process in {path} could not be appended"
+                if error.errno in NO_DESCRIPTOR:  # it may well live
+                    what = f"Whether {path} is a dead process's could not be seen"
                 self._trouble.warn(
-                    "recovery",
-                    f"The records of a dead process in {path} could not be appended "
-                    f"yet: {error}. It is tried again.",
+                    "recovery", f"{what} yet: {error}. It is tried again."
                 )
             return 0.0 if self._candidates else self._recovery_due - now
         if now >= self._recovery_due:

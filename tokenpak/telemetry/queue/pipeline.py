@@ -22,7 +22,7 @@ from tokenpak.telemetry.queue.trouble import Trouble
 from tokenpak.telemetry.queue.writer import Writer
 from tokenpak.telemetry.settings import SEGMENT_BYTES, Settings
 from tokenpak.telemetry.store.dayfiles import DayFiles
-from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.files import NO_DESCRIPTOR, OsFiles
 from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.names import STREAMS
 from tokenpak.telemetry.store.notes import LIMITS
@@ -69,7 +69,7 @@ class Pipeline:
         self._in_child = in_child
         self._pid = os.getpid()
         self._slots = settings.max_pending_bytes // SEGMENT_BYTES
-        self._files = OsFiles()
+        self._files = OsFiles(group_access=settings.group_access)
         self._day_files = DayFiles(self._files, settings.log_dir)
         self._limits = Limits(
             settings.log_dir, settings.max_day_bytes, settings.max_dir_bytes
@@ -137,11 +137,17 @@ class Pipeline:
         return spool if spool.durable else None
 
     def _no_spool(self, directory: str, error: OSError) -> None:
+        if error.errno in NO_DESCRIPTOR:
+            advice = "Close files, or raise the limit: ulimit -n"
+        else:
+            advice = (
+                "Check that it is writable, or set TOKENPAK_SPOOL_DIR to a directory "
+                "on a local disk"
+            )
         self._trouble.note(
             "spool",
             f"No spool in {directory}: {error.strerror or error}. Records that are not "
-            f"yet in the log may be lost when this process is killed. Check that it is "
-            f"writable, or set TOKENPAK_SPOOL_DIR to a directory on a local disk.",
+            f"yet in the log may be lost when this process is killed. {advice}.",
         )
 
     def flush(self, timeout: float | None) -> bool:

@@ -31,7 +31,7 @@ from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.notes import Notes
 from tokenpak.telemetry.store.orphan import pieces_of, unconsumed
 from tokenpak.telemetry.store.pieces import Piece
-from tokenpak.telemetry.store.places import spool_directories
+from tokenpak.telemetry.store.places import spool_directories, used_by_group
 from tokenpak.telemetry.store.replay import is_record, missing
 from tokenpak.telemetry.store.spool import (
     Segment,
@@ -86,7 +86,9 @@ def recover(log_dir: str, spool_dir: str | None = None) -> Recovered:
 
     """
     settings = resolve_settings({"log_dir": log_dir, "spool_dir": spool_dir})
-    files = OsFiles()
+    files = OsFiles(
+        group_access=settings.group_access or used_by_group(settings.log_dir)
+    )
     day_files = DayFiles(files, settings.log_dir)
     encoder = Encoder(settings.max_line_bytes)
     limits = Limits(settings.log_dir, settings.max_day_bytes, settings.max_dir_bytes)

@@ -9,6 +9,7 @@ to a terminal) must not happen in a thread that logs (C1).
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -52,11 +53,19 @@ class Trouble:
             self._since = self._clock()
         path = error.filename or log_dir
         reason = error.strerror or str(error)
+        advice = (
+            f"Check that {log_dir} exists, is writable for user {_user()} and has free "
+            f"space: ls -la {log_dir}; df -h {log_dir}"
+        )
+        if error.errno == errno.EMFILE:
+            advice = (
+                f"The process has no file descriptor left. What it has open: ls -l "
+                f"/proc/{os.getpid()}/fd. The limit: ulimit -n"
+            )
         self.warn(
             "write",
             f"Failed to write error log {path}: {reason}. {held} They are written as "
-            f"soon as it is possible. Check that {log_dir} exists, is writable for "
-            f"user {_user()} and has free space: ls -la {log_dir}; df -h {log_dir}",
+            f"soon as it is possible. {advice}",
         )
 
     def write_succeeded(self, log_dir: str) -> None:

@@ -4,6 +4,8 @@ The day files of a directory: kept open, locked one at a time, checked to be the
 S1  One append at a time: the exclusive lock is on the data file's own descriptor.
     Behind the lock, the descriptor must still be the file of that name: it may have
     been archived, deleted or replaced meanwhile.
+X2  When the process has used up its descriptors, a new day's file takes that of an old
+    one: an application that leaks them does not stop the log at midnight.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from tokenpak.telemetry.store.files import Buffer, Files, FileStatus
+from tokenpak.telemetry.store.files import NO_DESCRIPTOR, Buffer, Files, FileStatus
 from tokenpak.telemetry.store.names import day_file_name
 
 MAX_OPEN: Final = 4
@@ -71,8 +73,17 @@ class LockedFile:
         """Force the file to the disk, and its name if it is a new one."""
         self._files.sync(self._fd)
         if self._new:
-            self._files.sync_directory(os.path.dirname(self.path))
+            sync_names(self._files, os.path.dirname(self.path))
             self._new = False
+
+
+def sync_names(files: Files, log_dir: str) -> None:
+    """Force the names in *log_dir* to the disk, and its own name."""
+    files.sync_directory(log_dir)
+    try:
+        files.sync_directory(os.path.dirname(log_dir))
+    except PermissionError:
+        pass  # somebody else's, who made the directory for us
 
 
 class DayFiles:
@@ -127,11 +138,14 @@ class DayFiles:
         for path in list(self._dirty):
             fd = self._open.get(path)
             if fd is None:  # closed meanwhile, for others
-                fd = self._files.open_append(path)
-                self._remember(path, fd)
+                if self._files.status_at(path) is None:
+                    # Nor is it there: opening would make an empty one.
+                    self._dirty.discard(path)
+                    continue
+                fd = self._open_file(path)
             self._files.sync(fd)
             if path in self._new:
-                self._files.sync_directory(self.log_dir)
+                sync_names(self._files, self.log_dir)
                 self._new.discard(path)
             self._dirty.discard(path)
 
@@ -139,8 +153,7 @@ class DayFiles:
         for _ in range(_TRIES):
             fd = self._open.get(path)
             if fd is None:
-                fd = self._files.open_append(path)
-                self._remember(path, fd)
+                fd = self._open_file(path)
             if not self._files.lock(fd):
                 # Whoever compresses it in the archive holds it for long, and we want
                 # another file: the one that has the name now.
@@ -160,10 +173,20 @@ class DayFiles:
             self._forget(path)
         raise OSError(errno.EAGAIN, "is replaced again and again", path)
 
-    def _remember(self, path: str, fd: int) -> None:
+    def _open_file(self, path: str) -> int:
         if len(self._open) >= MAX_OPEN:
             self._forget(next(iter(self._open)))
-        self._open[path] = fd
+        while True:
+            try:
+                fd = self._files.open_append(path)
+            except OSError as error:
+                if error.errno not in NO_DESCRIPTOR or not self._open:
+                    raise
+                # Oldest first.  None of them is locked: one at a time is.
+                self._forget(next(iter(self._open)))
+            else:
+                self._open[path] = fd
+                return fd
 
     def _forget(self, path: str) -> None:
         self._files.close(self._open.pop(path))

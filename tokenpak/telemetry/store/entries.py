@@ -19,7 +19,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tokenpak.telemetry.store.files import Buffer, OsFiles, make_directories
+from tokenpak.telemetry.store.files import Buffer, OsFiles
 
 _OPEN: Final = (
     os.O_RDWR
@@ -31,8 +31,6 @@ _OPEN: Final = (
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _LISTED_AT_ONCE: Final = 256
 """Names in a piece: about 0.3 ms."""
-_NO_SYNC: Final = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS})
-"""What file systems say that cannot force a directory to the disk."""
 
 
 class Entries:
@@ -157,7 +155,7 @@ class Entries:
         """Create the directory *path*, if it is missing, for the owner of *model*."""
         status = self.look(path)
         if status is None:
-            make_directories(path)
+            self._files.make_directories(path)
             owner = os.lstat(model)
             if hasattr(os, "geteuid") and os.geteuid() != owner.st_uid:
                 # Made by root, it would keep the application out of its own archive.
@@ -167,16 +165,7 @@ class Entries:
 
     def sync_directory(self, path: str) -> None:
         """Force the names in *path* to the disk, where that is possible."""
-        if not hasattr(os, "O_DIRECTORY"):
-            return  # Windows has no such thing
-        fd = self._files.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        except OSError as error:
-            if error.errno not in _NO_SYNC:
-                raise
-        finally:
-            self._files.close(fd)
+        self._files.sync_directory(path)
 
     def names(self, directory: str) -> Iterator[list[str]]:
         """Yield the names in *directory*, piece by piece; none if it is missing."""

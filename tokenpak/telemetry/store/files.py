@@ -4,8 +4,13 @@ The operating system, as far as the store needs it: a dozen calls behind one int
 Everything that touches a file goes through Files, so that a test can make any call
 fail, write short, or be the last one of the process.
 
-S5  Files are 0600 and directories 0700 from the first byte, whatever the umask.
-    Symbolic links, and what is no regular file, are refused.
+S5  Files are 0600 and directories 0700 from the first byte, whatever the umask; with
+    group access 0660 and 2770.  What exists keeps its mode, but for files of ours that
+    lack what group access gives: they get it.  Nothing is ever taken away: an operator
+    may have given it.
+    Symbolic links, and what is no regular file, are refused, in words that say what is
+    there.  (The log directory may be a link to one: that is an operator's decision,
+    and who can change that link can change all the rest.)
 Q5  A forked child closes its copies of our descriptors, or it would keep the locks of
     its dead parent for ever.  So every descriptor is registered.  ``os.open`` gives up
     the GIL, so a fork can come before the registration: that moment is marked.
@@ -18,14 +23,25 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from tokenpak.telemetry.store.lock import try_lock, unlock
+from tokenpak.telemetry.store.modes import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    GROUP_DIRECTORY_MODE,
+    GROUP_FILE_MODE,
+    let_group_in,
+    make_directories,
+    not_a_directory,
+    refuse_irregular,
+    set_mode,
+    whose_it_is,
+)
 
-FILE_MODE: Final = 0o600
-DIRECTORY_MODE: Final = 0o700
+NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""The process, or the system, has no descriptor left."""
 
 _APPEND: Final = (
     os.O_APPEND
@@ -46,6 +62,9 @@ READ_FLAGS: Final = (
     | getattr(os, "O_BINARY", 0)
 )
 """To read what may be a link or a FIFO without following it or waiting for it."""
+
+NO_SYNC: Final = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS})
+"""What file systems say that cannot force a directory to the disk."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -89,7 +108,7 @@ class Files(Protocol):
         """Force the file to the disk."""
 
     def sync_directory(self, path: str) -> None:
-        """Force the names in *path* to the disk, and the name of *path* itself."""
+        """Force the names in the directory *path* to the disk, where it can be done."""
 
     def lock(self, fd: int) -> bool:
         """Take the exclusive lock, or return False at once: somebody has it."""
@@ -102,36 +121,92 @@ class Files(Protocol):
 
 
 class OsFiles:
-    """Files as the operating system has them.  One for each logger."""
+    """
+    Files as the operating system has them.  One for each logger.
 
-    def __init__(self) -> None:
+    Args:
+        group_access: whether files are for their group, too: 0660, in directories 2770.
+
+    """
+
+    def __init__(self, *, group_access: bool = False) -> None:
+        self.group_access = group_access
+        self.file_mode = GROUP_FILE_MODE if group_access else FILE_MODE
+        self.directory_mode = GROUP_DIRECTORY_MODE if group_access else DIRECTORY_MODE
         # fd -> path.  Single dict operations, atomic, so fork may come at any time.
         self.descriptors: dict[int, str] = {}
         # Not empty while some descriptor is open but not registered.
         self.opening: list[str] = []
 
-    def open(self, path: str, flags: int, mode: int = FILE_MODE) -> int:
-        """Open and register; ``O_CLOEXEC`` and ``O_NOFOLLOW`` are added."""
+    def open(self, path: str, flags: int, mode: int | None = None) -> int:
+        """
+        Open and register; ``O_CLOEXEC`` and ``O_NOFOLLOW`` are added.
+
+        Args:
+            path: what to open.
+            flags: as for ``os.open``.
+            mode: of a file that is created; None: that of log files.  With ``O_EXCL``
+                it is exactly this, whatever the umask.
+
+        Raises:
+            OSError: it cannot be opened, or not be given its mode.
+
+        """
         flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        mode = self.file_mode if mode is None else mode
         self.opening.append(path)
         try:
             fd = os.open(path, flags, mode)
             self.descriptors[fd] = path
         finally:
             self.opening.remove(path)
+        if flags & os.O_EXCL:
+            try:
+                set_mode(fd, mode)
+            except BaseException:
+                self.close(fd)
+                raise
         return fd
 
+    def check_descriptors(self) -> None:
+        """
+        Do nothing, if another file could be opened now.
+
+        Raises:
+            OSError: the process, or the system, has used up its descriptors.
+
+        """
+        try:
+            self.close(self.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            if error.errno in NO_DESCRIPTOR:
+                raise
+
+    def make_directories(self, path: str) -> None:
+        """Create *path* and what is missing above it, each with our mode."""
+        make_directories(path, self.directory_mode)
+
     def open_append(self, path: str) -> int:
-        """Open *path* for appending and reading; create it and its directories."""
+        """
+        Open *path* for appending and reading; create it and its directories.
+
+        Raises:
+            OSError: it cannot be, or is no regular file; ``strerror`` says what is
+                there, and whose.
+
+        """
         try:
             fd = self._open_append(path)
         except FileNotFoundError:
-            make_directories(os.path.dirname(path))
+            self.make_directories(os.path.dirname(path))
             fd = self._open_append(path)
+        except NotADirectoryError as error:
+            raise not_a_directory(path) from error
         try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, "is not a regular file", path)
+            refuse_irregular(path, status)
+            if self.group_access:
+                let_group_in(fd, status)
         except BaseException:
             self.close(fd)
             raise
@@ -139,20 +214,59 @@ class OsFiles:
 
     def _open_append(self, path: str) -> int:
         try:
-            return self.open(path, _APPEND & ~os.O_CREAT)
+            # Looked at first: to open a device may already do something.
+            status = os.lstat(path)
         except FileNotFoundError:
-            pass
+            try:
+                return self._create(path)
+            except FileExistsError:  # somebody else was faster
+                status = os.lstat(path)
+        refuse_irregular(path, status)
+        try:
+            return self.open(path, _APPEND & ~os.O_CREAT)
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise OSError(
-                    errno.ELOOP, "is a symbolic link, which is not followed", path
-                ) from error
+            if error.errno == errno.ELOOP:  # it has become one just now
+                refuse_irregular(path, os.lstat(path))
+            if isinstance(error, PermissionError) and (whose := whose_it_is(status)):
+                raise PermissionError(error.errno, whose, path) from error
             raise
-        fd = self.open(path, _APPEND)
-        # The umask may have taken away even our own right to write.
-        if hasattr(os, "fchmod") and os.fstat(fd).st_size == 0:
-            os.fchmod(fd, FILE_MODE)
-        return fd
+
+    def _create(self, path: str) -> int:
+        # O_EXCL, or it could not be told whose mode it is.
+        if self.group_access and self._create_for_group(path):
+            return self.open(path, _APPEND & ~os.O_CREAT)
+        return self.open(path, _APPEND | os.O_EXCL)
+
+    def _create_for_group(self, path: str) -> bool:
+        """
+        Create *path* with its mode from the moment on at which it has a name.
+
+        The umask takes the group's right to write away, as a rule.  If that were given
+        back to a file that has its name, others would be refused it meanwhile, and for
+        good if we died.  Return False where a file without a name cannot be had.
+        """
+        if not hasattr(os, "O_TMPFILE"):
+            return False
+        # "/.": the log directory itself may be a link, which open() would refuse.
+        place = os.path.join(os.path.dirname(path), ".")
+        try:
+            fd = self.open(place, os.O_TMPFILE | os.O_RDWR)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            return False
+        try:
+            set_mode(fd, self.file_mode)
+            # With a descriptor, which is not used, or os.link would not follow the
+            # link in /proc to the file.
+            os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+        except FileExistsError:
+            raise
+        except OSError:  # no /proc, no hard links
+            return False
+        finally:
+            self.close(fd)
+        return True
 
     def status(self, fd: int) -> FileStatus:
         """Return the status of the open file *fd*."""
@@ -183,17 +297,19 @@ class OsFiles:
         os.fsync(fd)
 
     def sync_directory(self, path: str) -> None:
-        """Force the names in *path* to the disk, and the name of *path* itself."""
+        """Force the names in the directory *path* to the disk, where it can be done."""
         # Most file systems do so with the first fsync of a new file; POSIX does not say
         # that they must.  Windows cannot open a directory.
         if not hasattr(os, "O_DIRECTORY"):
             return
-        for place in (path, os.path.dirname(path)):
-            fd = self.open(place, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(fd)
-            finally:
-                self.close(fd)
+        fd = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno not in NO_SYNC:
+                raise
+        finally:
+            self.close(fd)
 
     def lock(self, fd: int) -> bool:
         """Take the exclusive lock, or return False at once: somebody has it."""
@@ -263,42 +379,15 @@ def _file_status(status: os.stat_result) -> FileStatus:
     )
 
 
-def make_directories(path: str) -> None:
-    """Create *path* and what is missing above it, each 0700; leave others as is."""
-    try:
-        os.mkdir(path, DIRECTORY_MODE)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        parent = os.path.dirname(path)
-        if parent == path:
-            raise
-        make_directories(parent)
-        make_directories(path)
-        return
-    os.chmod(path, DIRECTORY_MODE)  # whatever the umask left of it
-
-
-def is_private(path: str) -> bool:
-    """Return whether *path* is a directory of ours that others cannot write to."""
-    if not hasattr(os, "geteuid"):
-        return True
-    status = os.lstat(path)
-    return (
-        stat.S_ISDIR(status.st_mode)
-        and status.st_uid == os.geteuid()
-        and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    )
-
-
 __all__ = [
     "DIRECTORY_MODE",
     "FILE_MODE",
+    "GROUP_DIRECTORY_MODE",
+    "GROUP_FILE_MODE",
+    "NO_DESCRIPTOR",
     "READ_FLAGS",
     "Buffer",
     "FileStatus",
     "Files",
     "OsFiles",
-    "is_private",
-    "make_directories",
 ]

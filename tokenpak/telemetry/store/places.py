@@ -11,9 +11,10 @@ the machine find it.
 from __future__ import annotations
 
 import os
+import stat
 from typing import Final
 
-from tokenpak.telemetry.store.files import is_private
+from tokenpak.telemetry.store.modes import is_private
 from tokenpak.telemetry.store.names import SPOOL_DIR
 
 RELIABLE: Final = frozenset(
@@ -58,12 +59,38 @@ def _tag(log_dir: str) -> str:
     return f"{tag:016x}"
 
 
+def is_shared(directory: str) -> bool:
+    """Return whether *directory*, for spools, is every user's of the log directory."""
+    return os.path.basename(os.path.dirname(directory)) != _user_place()
+
+
+def used_by_group(log_dir: str) -> bool:
+    """
+    Return whether processes with group access have made spools in *log_dir*.
+
+    For who appends to a log and was not told of that setting: a day's file that only
+    one user may write to would shut out the others for the rest of the day.
+    """
+    try:
+        mode = os.lstat(os.path.join(log_dir, SPOOL_DIR)).st_mode
+    except OSError:
+        return False
+    return (
+        stat.S_ISDIR(mode)
+        and not mode & stat.S_IWOTH
+        and bool(mode & stat.S_IWGRP and mode & stat.S_ISVTX)
+    )
+
+
+def _user_place() -> str:
+    return f"tokenpak-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+
+
 def _local_directory(log_dir: str) -> str:
-    user = os.getuid() if hasattr(os, "getuid") else "user"
     base = "/dev/shm"  # noqa: S108  (what is in it is checked to be ours)
     if not os.path.isdir(base):
         base = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (likewise)
-    return os.path.join(base, f"tokenpak-{user}", _tag(log_dir))
+    return os.path.join(base, _user_place(), _tag(log_dir))
 
 
 def file_system_of(path: str, mounts: str = "/proc/self/mountinfo") -> str:
@@ -96,4 +123,10 @@ def _unescape(text: str) -> str:
     return text
 
 
-__all__ = ["RELIABLE", "file_system_of", "spool_directories"]
+__all__ = [
+    "RELIABLE",
+    "file_system_of",
+    "is_shared",
+    "spool_directories",
+    "used_by_group",
+]

@@ -30,7 +30,6 @@ import errno
 import functools
 import mmap
 import os
-import stat
 import sys
 import threading
 import time
@@ -39,8 +38,19 @@ from typing import Final
 from tokenpak.telemetry.errors import SpoolError
 from tokenpak.telemetry.settings import SEGMENT_BYTES
 from tokenpak.telemetry.store.boot import current_boot
-from tokenpak.telemetry.store.files import OsFiles, is_private, make_directories
+from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.lock import try_lock
+from tokenpak.telemetry.store.modes import (
+    FILE_MODE,
+    SHARED_SPOOL_FILE_MODE,
+    SHARED_SPOOL_MODE,
+    make_directories,
+    open_to_group,
+    refuse_irregular,
+    why_not_private,
+)
 from tokenpak.telemetry.store.notes import HEADER_WORDS, WORD, Notes
+from tokenpak.telemetry.store.places import is_shared
 
 HEAD_BYTES: Final = 65_536
 """A multiple of every page size, as the offset of a mapping must be."""
@@ -161,7 +171,8 @@ class SpoolFile:
 
         Args:
             files: the operations of the logger.
-            directory: where; created, 0700, if it is missing.
+            directory: where; created if it is missing: 0700, or with group access
+                3770, if it is not this user's alone.
             stream: which stream its records are for.
             slots: how many segments it may grow to.
 
@@ -171,27 +182,33 @@ class SpoolFile:
         """
         if not hasattr(os, "posix_fallocate"):
             raise SpoolError(directory, "this system cannot reserve space for a spool")
-        make_directories(directory)
-        if not is_private(directory):
-            raise SpoolError(directory, "belongs to, or can be changed by, other users")
+        shared = files.group_access and is_shared(directory)
+        if shared:
+            make_directories(directory, files.directory_mode, last=SHARED_SPOOL_MODE)
+            open_to_group(directory)
+        else:
+            make_directories(directory)
+        problem = why_not_private(directory, shared=shared)
+        if problem is not None:
+            raise SpoolError(directory, problem)
         name = f"{stream}-{os.urandom(8).hex()}{SUFFIX}"
         new = os.path.join(directory, NEW_PREFIX + name)
         path = os.path.join(directory, name)
-        map_fd = files.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        lock_fd = -1
+        mode = SHARED_SPOOL_FILE_MODE if shared else FILE_MODE
+        map_fd = lock_fd = -1
         try:
-            os.fchmod(map_fd, 0o600)
-            os.posix_fallocate(map_fd, 0, HEAD_BYTES)
+            map_fd = files.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
             lock_fd = files.open(new, os.O_RDONLY)
             if not files.lock(lock_fd):
                 raise SpoolError(new, "somebody took the lock of a spool being born")
+            os.posix_fallocate(map_fd, 0, HEAD_BYTES)
             spool = cls(files, path, lock_fd, map_fd, mmap.mmap(map_fd, HEAD_BYTES))
             spool.notes.format(stream, SEGMENT_BYTES, slots, current_boot())
             os.link(new, path)  # never replaces
         except BaseException:
-            files.close(map_fd)
-            if lock_fd >= 0:
-                files.close(lock_fd)
+            for fd in (map_fd, lock_fd):
+                if fd >= 0:
+                    files.close(fd)
             raise
         finally:
             _unlink_quietly(new)
@@ -207,7 +224,11 @@ class SpoolFile:
     @classmethod
     def adopt(cls, files: OsFiles, path: str) -> SpoolFile | None:
         """
-        Become the owner of the spool at *path*, or return None: it has one, or is gone.
+        Become the owner of the spool at *path*, or return None.
+
+        None: it has an owner, or is gone, or is another user's.  Those are theirs to
+        recover, with group access, too: who is to keep notes in a spool must be able
+        to write to it, and who can write to it can end the process of its owner.
 
         Raises:
             SpoolError: the file is no spool, or one of another version.
@@ -215,19 +236,23 @@ class SpoolFile:
 
         """
         try:
-            # Not to wait for the other end of what is a FIFO in truth.
+            status = os.lstat(path)
+        except FileNotFoundError:
+            return None
+        try:
+            refuse_irregular(path, status)
+        except OSError as error:
+            raise SpoolError(path, error.strerror or "is no regular file") from None
+        if status.st_uid != os.geteuid():
+            return None
+        try:
+            # Not to wait for the other end of what has just become a FIFO.
             lock_fd = files.open(path, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
         map_fd = -1
         try:
-            status = os.fstat(lock_fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise SpoolError(path, "is no regular file")
-            if status.st_uid != os.geteuid():
-                # Another user's records go into another user's files.
-                files.close(lock_fd)
-                return None
+            refuse_irregular(path, os.fstat(lock_fd))
             if files.lock(lock_fd) and files.status(lock_fd).same_file(
                 files.status_at(path)
             ):
@@ -312,11 +337,19 @@ class SpoolFile:
                 rest[0] = rest[0][written:]
 
     def map(self, index: int, sequence: int) -> Segment:
-        """Return a fresh mapping of slot *index*."""
+        """
+        Return a fresh mapping of slot *index*.
+
+        Raises:
+            OSError: it cannot be had, or would take the last descriptor, which the log
+                file may need: a spool that nobody can empty helps nobody.
+
+        """
         kind = Segment if self._gil else LockedSegment
         size = self.notes.segment_bytes
         if self.durable:
             segment = kind(self._map_fd, size, offset=self._offset(index))
+            self._files.check_descriptors()
         else:
             segment = kind(-1, size)
         if isinstance(segment, LockedSegment):
@@ -433,10 +466,22 @@ def remove_unborn(directory: str, older_than: float = 60.0) -> None:
         path = os.path.join(directory, name)
         if name.startswith(NEW_PREFIX) and name.endswith(SUFFIX):
             try:
-                if time.time() - os.lstat(path).st_mtime > older_than:
+                old = time.time() - os.lstat(path).st_mtime > older_than
+                # The clock may have been set meanwhile, so its age is not enough.
+                if old and not _owned(path):
                     os.unlink(path)
             except OSError:
                 pass
+
+
+def _owned(path: str) -> bool:
+    """Return whether somebody has the lock of *path*."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(path, flags)
+    try:
+        return not try_lock(fd)
+    finally:
+        os.close(fd)
 
 
 def _unlink_quietly(path: str) -> None:

@@ -22,7 +22,8 @@ from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.names import ERRORS
-from tokenpak.telemetry.store.spool import Segment, SpoolFile
+from tokenpak.telemetry.store.segment import Segment
+from tokenpak.telemetry.store.spool import SpoolFile
 
 SEGMENT = mmap.ALLOCATIONGRANULARITY
 DAY = "2026-03-24"

@@ -16,7 +16,8 @@ from tokenpak.telemetry.queue.chain import ForkGuard
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS
 from tokenpak.telemetry.store.notes import CLOSED, QUEUE_FULL
-from tokenpak.telemetry.store.spool import Segment, SpoolFile, spool_paths
+from tokenpak.telemetry.store.segment import Segment
+from tokenpak.telemetry.store.spool import SpoolFile, spool_paths
 
 PATH = f"{LOG_DIR}/errors-{DAY}.jsonl"
 HALF = SEGMENT // 2

@@ -24,7 +24,7 @@ from tests.store.fakes import LOG_DIR, Disk, lines_of
 from tokenpak.telemetry.capture.sink import Target
 from tokenpak.telemetry.queue.chain import ForkGuard
 from tokenpak.telemetry.store import spool
-from tokenpak.telemetry.store.spool import Segment
+from tokenpak.telemetry.store.segment import Segment
 
 PATHS = [f"{LOG_DIR}/errors-{day}.jsonl" for day in (DAY, NEXT_DAY)]
 THREADS = 4

@@ -19,7 +19,8 @@ from tokenpak.telemetry.store.names import ERRORS, EVENTS
 from tokenpak.telemetry.store.notes import QUEUE_FULL
 from tokenpak.telemetry.store.orphan import pieces_of
 from tokenpak.telemetry.store.places import spool_directories
-from tokenpak.telemetry.store.spool import HEAD_BYTES, Segment, SpoolFile, spool_paths
+from tokenpak.telemetry.store.segment import Segment
+from tokenpak.telemetry.store.spool import HEAD_BYTES, SpoolFile, spool_paths
 
 
 def make_orphan(

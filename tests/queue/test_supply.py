@@ -14,7 +14,8 @@ from tokenpak.telemetry.queue.supply import AHEAD, new_spool, open_chain
 from tokenpak.telemetry.store.dayfiles import Contended
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS
-from tokenpak.telemetry.store.spool import HEAD_BYTES, Segment, SpoolFile
+from tokenpak.telemetry.store.segment import Segment
+from tokenpak.telemetry.store.spool import HEAD_BYTES, SpoolFile
 
 PATH = f"{LOG_DIR}/errors-{DAY}.jsonl"
 ALONE = SEGMENT // 2 + 1

@@ -17,16 +17,14 @@ from tokenpak.telemetry.errors import SpoolError
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
 from tokenpak.telemetry.store.orphan import unconsumed
+from tokenpak.telemetry.store.segment import LockedSegment, Segment, warm
 from tokenpak.telemetry.store.spool import (
     HEAD_BYTES,
     NEW_PREFIX,
     SUFFIX,
-    LockedSegment,
-    Segment,
     SpoolFile,
     remove_unborn,
     spool_paths,
-    warm,
 )
 
 

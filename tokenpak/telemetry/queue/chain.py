@@ -36,7 +36,7 @@ from tokenpak.telemetry.counter import Counter
 from tokenpak.telemetry.queue.drops import DropCounts
 from tokenpak.telemetry.queue.reentry import may_wait
 from tokenpak.telemetry.store.notes import CLOSED, NOT_ENCODED, QUEUE_FULL
-from tokenpak.telemetry.store.spool import Segment
+from tokenpak.telemetry.store.segment import Segment
 
 
 class WriterBell(Bell, Protocol):

@@ -27,7 +27,7 @@ from tokenpak.telemetry.store.days import LINE_HEAD, Run, day_of, split_days
 from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.notes import CLOSED, DAMAGED, LIMITS, Note
 from tokenpak.telemetry.store.pieces import Piece
-from tokenpak.telemetry.store.spool import Segment
+from tokenpak.telemetry.store.segment import Segment
 
 SEGMENTS_A_STEP: Final = 40
 """80 MiB.  More cannot be pending with the default bound: each pass catches up."""

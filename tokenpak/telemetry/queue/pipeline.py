@@ -27,7 +27,8 @@ from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.names import STREAMS
 from tokenpak.telemetry.store.notes import LIMITS
 from tokenpak.telemetry.store.places import spool_directories
-from tokenpak.telemetry.store.spool import Segment, SpoolFile
+from tokenpak.telemetry.store.segment import Segment
+from tokenpak.telemetry.store.spool import SpoolFile
 
 _LOOKS: Final = 100
 

@@ -33,12 +33,8 @@ from tokenpak.telemetry.store.orphan import pieces_of, unconsumed
 from tokenpak.telemetry.store.pieces import Piece
 from tokenpak.telemetry.store.places import spool_directories, used_by_group
 from tokenpak.telemetry.store.replay import is_record, missing
-from tokenpak.telemetry.store.spool import (
-    Segment,
-    SpoolFile,
-    remove_unborn,
-    spool_paths,
-)
+from tokenpak.telemetry.store.segment import Segment
+from tokenpak.telemetry.store.spool import SpoolFile, remove_unborn, spool_paths
 
 PATIENCE: Final = 10.0
 """Seconds that recover() waits for a day file's lock."""

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tokenpak.telemetry.store.files import OsFiles
-from tokenpak.telemetry.store.spool import Segment, SpoolFile, warm
+from tokenpak.telemetry.store.segment import Segment, warm
+from tokenpak.telemetry.store.spool import SpoolFile
 
 AHEAD: Final = 8
 """Segments linked behind the active one at least: 16 MiB.  Eight threads at full speed

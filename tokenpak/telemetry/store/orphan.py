@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tokenpak.telemetry.store.notes import Note
 from tokenpak.telemetry.store.pieces import Piece
-from tokenpak.telemetry.store.spool import Segment
+from tokenpak.telemetry.store.segment import Segment
 
 
 def pieces_of(segments: Sequence[Segment], note: Note) -> list[Piece]:

@@ -4,13 +4,7 @@ The spool's file: a head of words (see notes) and slots for the segments of a ch
     0                      head: notes, drops, which segment is in which slot
     64 KiB + n * 2 MiB     slot n
 
-A segment is the zero-filled range of one slot under a mapping of its own.  Lines hold
-no NUL byte (JSON escapes it), so the end of what a segment holds is its first zero.
-
-The pages of the mapping belong to the kernel: what was stored stays when the process
-dies at any instruction (Q1).  A death inside a store leaves a last line with zeros in
-it, at its end or, since copying may begin there, in front of it.  It was not accepted,
-and whoever recovers tells it by the zeros.
+A segment (see there) is the zero-filled range of one slot under a mapping of its own.
 
 Owners.  A spool has a random name.  It is created under a temporary one, locked, and
 linked into place, so nobody can adopt one that is being born.  The lock is on one open
@@ -30,7 +24,6 @@ import errno
 import functools
 import mmap
 import os
-import sys
 import threading
 import time
 from typing import Final
@@ -51,87 +44,12 @@ from tokenpak.telemetry.store.modes import (
 )
 from tokenpak.telemetry.store.notes import HEADER_WORDS, WORD, Notes
 from tokenpak.telemetry.store.places import is_shared
+from tokenpak.telemetry.store.segment import LockedSegment, Segment, has_gil
 
 HEAD_BYTES: Final = 65_536
 """A multiple of every page size, as the offset of a mapping must be."""
 SUFFIX: Final = ".spool"
 NEW_PREFIX: Final = ".new-"
-
-_LOOK: Final = 64 * 1024
-_POPULATE_WRITE: Final = 23  # MADV_POPULATE_WRITE, Linux 5.14; mmap has no name for it
-
-
-class Segment(mmap.mmap):
-    """
-    One link of the chain.  ``write(line)`` copies the line and moves the position.
-
-    mmap's own ``write`` does both in one C call, under the GIL, so producers need no
-    lock.  It raises ValueError when the line does not fit.  Sealing is ``seek`` to the
-    end: no line fits any more.  A segment is written once: its slot is used again under
-    a new mapping, and the position of this one stays at its end.
-    """
-
-    __slots__ = ("generation", "index", "next", "sequence", "spool")
-
-    spool: SpoolFile
-    index: int
-    sequence: int
-    next: Segment | None
-    generation: int
-
-    def seal(self) -> None:
-        """Refuse further lines.  Idempotent; any thread."""
-        self.seek(0, os.SEEK_END)
-
-    @property
-    def sealed(self) -> bool:
-        """Whether the segment refuses further lines."""
-        return self.tell() == len(self)
-
-    def end(self) -> int:
-        """Return where the lines that were accepted so far end."""
-        position = self.tell()
-        if position < len(self):
-            # The position moves after the copy, in the same C call.
-            return position
-        # Sealed, so nothing comes any more: the end is behind the last newline.  What
-        # is free is usually less than a line.
-        stop = len(self)
-        while stop > 0:
-            start = max(0, stop - _LOOK)
-            found = self[start:stop].rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            stop = start
-        return 0
-
-
-class LockedSegment(Segment):
-    """A Segment for builds without the GIL, where ``write`` needs a lock of ours."""
-
-    __slots__ = ("lock",)
-
-    lock: threading.RLock
-
-    def write(self, line: bytes) -> int:  # type: ignore[override]
-        """Copy *line* and move the position."""
-        # Reentrant for signal handlers; they cannot come inside the C call itself.
-        with self.lock:
-            return super().write(line)
-
-    def seal(self) -> None:
-        """Refuse further lines.  Idempotent; any thread."""
-        with self.lock:
-            super().seal()
-
-    def tell(self) -> int:
-        """Return the position."""
-        with self.lock:
-            return super().tell()
-
-
-def _has_gil() -> bool:
-    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
 class SpoolFile:
@@ -158,7 +76,7 @@ class SpoolFile:
         self._map_fd = map_fd
         self._words = memoryview(head).cast("Q")
         self.notes = Notes(self._words)
-        self._gil = _has_gil()
+        self._gil = has_gil()
 
     # -- birth ------------------------------------------------------------------
 
@@ -427,15 +345,6 @@ def _zeros(size: int) -> bytes:
     return bytes(size)
 
 
-def warm(segment: Segment) -> None:
-    """Bring the pages of *segment* into the page table, out of a producer's way."""
-    if sys.platform == "linux":
-        try:
-            segment.madvise(_POPULATE_WRITE)
-        except OSError:  # an older kernel: the first store into each page faults
-            pass
-
-
 def spool_paths(directory: str) -> list[str]:
     """Return the spools in *directory*; none if it cannot be listed."""
     try:
@@ -498,10 +407,7 @@ __all__ = [
     "HEAD_BYTES",
     "NEW_PREFIX",
     "SUFFIX",
-    "LockedSegment",
-    "Segment",
     "SpoolFile",
     "remove_unborn",
     "spool_paths",
-    "warm",
 ]

@@ -25,7 +25,7 @@ from tokenpak.telemetry.store.names import ARCHIVE_DIR, parse_log_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tokenpak.telemetry.read.records import Damage, Entry
+    from tokenpak.telemetry.read.records import Damage, Found
 
 _PIECE_BYTES: Final = 256 * 1024
 
@@ -134,7 +134,7 @@ def export_to_file(
 
 
 def _pieces(
-    entries: Iterator[Entry | Damage], form: Format, stream: str, tally: _Tally
+    entries: Iterator[Found | Damage], form: Format, stream: str, tally: _Tally
 ) -> Iterator[bytes]:
     head, between, tail, empty, row = shape_of(form, stream)
     rows: list[bytes] = []
@@ -144,7 +144,7 @@ def _pieces(
         if not isinstance(item, tuple):
             tally.note(item)
             continue
-        text = row(*item)
+        text = row(item[0], item[1])
         rows.append(text)
         size += len(text)
         if size >= _PIECE_BYTES:

@@ -1,5 +1,5 @@
 """
-From a directory to records: the loop that joins scanner, decoder, salvage and filter.
+From a directory to records: days, files, blocks, and what is found in them.
 
 R1  A reader takes no lock, never stops at damage, yields every intact record, and says
     where and how much it skipped.  It writes nothing and starts nothing, no logger
@@ -15,27 +15,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tokenpak.telemetry.read.chunks import gzip_chunks, plain_chunks
 from tokenpak.telemetry.read.filter import Query
-from tokenpak.telemetry.read.lines import split_lines
-from tokenpak.telemetry.read.records import (
-    Damage,
-    Entry,
-    NotARecordError,
-    Record,
-    UnreadableFile,
-    decode_line,
-    is_blank,
-)
-from tokenpak.telemetry.read.salvage import salvage_line
+from tokenpak.telemetry.read.scan import blocks_of, found_in
 from tokenpak.telemetry.read.source import LogDirectory
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from tokenpak.telemetry.read.lines import Block
-    from tokenpak.telemetry.read.source import OpenFile
+    from tokenpak.telemetry.read.records import Damage, Found, Record, UnreadableFile
 
 
 def iter_records(
@@ -69,9 +57,9 @@ def iter_records(
 
 def read_entries(
     log_dir: str | os.PathLike[str], query: Query | None = None
-) -> Iterator[Entry | Damage]:
+) -> Iterator[Found | Damage]:
     """
-    Do what iter_records() does, and keep the line of a record beside it.
+    Do what iter_records() does, and keep beside a record its line and its place.
 
     Raises:
         OSError: *log_dir* cannot be listed.
@@ -83,71 +71,17 @@ def read_entries(
     return _read_days(directory, query)
 
 
-def _read_days(directory: LogDirectory, query: Query) -> Iterator[Entry | Damage]:
+def _read_days(directory: LogDirectory, query: Query) -> Iterator[Found | Damage]:
+    problems: list[UnreadableFile] = []
     for day in directory.days():
         accepts = query.predicate(day)
         with directory.open_day(day) as opened:
             yield from opened.unreadable
             for file in opened.files:
-                yield from _read_file(file, accepts)
-
-
-def _read_file(
-    file: OpenFile, accepts: Callable[[Record], bool] | None
-) -> Iterator[Entry | Damage]:
-    path = file.file.path
-    problems: list[str] = []
-    if file.file.compressed:
-        chunks = gzip_chunks(file.fd, problems.append)
-    else:
-        chunks = plain_chunks(file.fd, file.size, problems.append)
-    offset = 0
-    for block in split_lines(chunks):
-        offset = block.offset
-        decode = _refuse if block.end == "limit" else decode_line
-        # The hot loop of all reading.  It is written out: each generator or function
-        # more around a line costs a tenth of what decoding it does.
-        for line in block.lines:
-            try:
-                entry = decode(line)
-            except NotARecordError as e:
-                if not is_blank(line):
-                    for item in _salvage(file, line, offset, _why(block, e)):
-                        if isinstance(item, tuple) and not (
-                            accepts is None or accepts(item[0])
-                        ):
-                            continue
-                        yield item
-            else:
-                if accepts is None or accepts(entry[0]):
-                    yield entry
-            offset += len(line) + 1
-        if block.end != "newline":
-            offset -= 1
-    for problem in problems:
-        yield UnreadableFile(path, offset, problem)
-
-
-def _salvage(
-    file: OpenFile, line: bytes, offset: int, reason: str
-) -> Iterator[Entry | Damage]:
-    return salvage_line(
-        line,
-        file=file.file.path,
-        offset=offset,
-        stream=file.file.stream,
-        reason=reason,
-    )
-
-
-def _refuse(line: bytes) -> Entry:
-    raise NotARecordError(f"part of a line of more than {len(line):,} bytes")
-
-
-def _why(block: Block, error: NotARecordError) -> str:
-    if block.end == "file":
-        return f"unfinished: the file ends inside this line ({error})"
-    return str(error)
+                for block in blocks_of(file, problems.append):
+                    yield from found_in(block, file.file.path, query.stream, accepts)
+                yield from problems
+                problems.clear()
 
 
 __all__ = ["iter_records", "read_entries"]

@@ -11,6 +11,7 @@ the machine find it.
 from __future__ import annotations
 
 import os
+import stat
 from typing import Final
 
 from tokenpak.telemetry.store.files import is_private
@@ -58,8 +59,34 @@ def _tag(log_dir: str) -> str:
     return f"{tag:016x}"
 
 
-def _local_directory(log_dir: str) -> str:
-    user = os.getuid() if hasattr(os, "getuid") else "user"
+def readable_spool_directories(log_dir: str, spool_dir: str | None = None) -> list[str]:
+    """
+    Return where spools of *log_dir* may be, also those of the user whose it is.
+
+    For whoever only reads: an administrator, or a reporting user.
+
+    Args:
+        log_dir: the log directory, absolute.
+        spool_dir: the setting; None chooses.
+
+    """
+    places = spool_directories(log_dir, spool_dir)
+    try:
+        owner = os.stat(log_dir).st_uid
+        local = _local_directory(log_dir, owner)
+        status = os.lstat(os.path.dirname(local))
+    except OSError:
+        return places
+    # Who owns the log can write into it what they like, so may into its spools.
+    theirs = stat.S_ISDIR(status.st_mode) and status.st_uid == owner
+    if theirs and local not in places:
+        places.append(local)
+    return places
+
+
+def _local_directory(log_dir: str, user: int | str | None = None) -> str:
+    if user is None:
+        user = os.getuid() if hasattr(os, "getuid") else "user"
     base = "/dev/shm"  # noqa: S108  (what is in it is checked to be ours)
     if not os.path.isdir(base):
         base = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (likewise)
@@ -96,4 +123,9 @@ def _unescape(text: str) -> str:
     return text
 
 
-__all__ = ["RELIABLE", "file_system_of", "spool_directories"]
+__all__ = [
+    "RELIABLE",
+    "file_system_of",
+    "readable_spool_directories",
+    "spool_directories",
+]

@@ -35,7 +35,7 @@ RECORDS = make_records(4)
 LINES = [as_lines([record]) for record in RECORDS]
 RANGE = b"".join(LINES[1:3])
 FOREIGN = make_record(99)
-FILLER = [make_record(number) for number in range(200, 300)]
+FILLER: list[Record] = [{"n": number} for number in range(1000)]
 
 
 def read_both(
@@ -283,6 +283,20 @@ def test_r1_what_is_accepted_and_appended_meanwhile_is_seen_once(
     spool.remove()
 
     assert found == RECORDS
+
+
+def test_r1_lines_that_are_alike_are_counted(tmp_path: Path) -> None:
+    """Two that are equal are two records: of one more in the log, one is left."""
+    path = write_log(tmp_path, LINES[0])
+    spool, _ = make_orphan(tmp_path, [LINES[1], LINES[1], LINES[1]])
+    records = iter_records(tmp_path, pending=True)
+    with open(path, "ab") as log:
+        log.write(LINES[1] * 2)
+
+    found = [item for item in records if isinstance(item, dict)]
+    spool.remove()
+
+    assert found == [RECORDS[0], RECORDS[1], RECORDS[1], RECORDS[1]]
 
 
 def test_r1_a_range_over_several_segments_is_compared_in_all(tmp_path: Path) -> None:

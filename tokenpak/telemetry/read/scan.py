@@ -11,10 +11,12 @@ R2  One chunk of one file is held, and the line under way.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import time
+from typing import TYPE_CHECKING, Final
 
 from tokenpak.telemetry.read.chunks import gzip_chunks, plain_chunks
-from tokenpak.telemetry.read.lines import split_lines
+from tokenpak.telemetry.read.lines import KEPT_BYTES, split_lines
 from tokenpak.telemetry.read.records import (
     Entry,
     MalformedLine,
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
     from tokenpak.telemetry.read.lines import Block
     from tokenpak.telemetry.read.records import Found
     from tokenpak.telemetry.read.source import OpenFile
+
+
+_LOOKS: Final = 20
+_PAUSE: Final = 0.01
+"""Seconds between looks at a line that is not finished: an append takes microseconds,
+but its process may have to wait for a processor in the middle of it."""
 
 
 def blocks_of(
@@ -57,6 +65,33 @@ def blocks_of(
         end = end_of(block)
     for problem in problems:
         on_problem(UnreadableFile(file.file.path, end, problem))
+
+
+def finished(file: OpenFile, block: Block) -> Block:
+    """
+    Return *block*, of *file*, with its last line finished if that can be had.
+
+    A process may be in the middle of an append.  A line without its newline that is no
+    record is looked at again for a while, before anybody calls it damaged.
+    """
+    if block.end != "file" or file.file.compressed:
+        return block
+    (line,) = block.lines
+    for _ in range(_LOOKS):
+        try:
+            decode_line(line)
+        except NotARecordError:
+            time.sleep(_PAUSE)
+        else:
+            break
+        try:
+            os.lseek(file.fd, block.offset, os.SEEK_SET)
+            line, newline, _ = os.read(file.fd, len(line) + KEPT_BYTES).partition(b"\n")
+        except OSError:  # it was read before, and is reported as it was then
+            break
+        if newline:
+            return block._replace(lines=[line], end="newline")
+    return block
 
 
 def end_of(block: Block) -> int:
@@ -117,4 +152,4 @@ def _why(block: Block, error: NotARecordError) -> str:
     return str(error)
 
 
-__all__ = ["blocks_of", "end_of", "found_in"]
+__all__ = ["blocks_of", "end_of", "finished", "found_in"]

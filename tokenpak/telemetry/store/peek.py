@@ -51,6 +51,8 @@ _HEAD: Final = HEADER_WORDS * WORD
 _COUNTS: Final = slice(32 * WORD, 64 * WORD)
 """Of drops, in the head: they change all the time, and do not matter here."""
 _SLOTS: Final = 64
+_ALL_PROCESSES: Final = 0xEFFFFFFC
+"""The number that Linux gives to the namespace in which every process is seen."""
 
 
 class Lines(NamedTuple):
@@ -75,6 +77,7 @@ class SpoolView:
         path: as given.
         stream: which stream its records are for.
         owner: the process id of its owner, in that one's own pid namespace.
+        identity: device and inode of the file.
 
     Raises:
         SpoolError: it is no spool, one of another version, or damaged.
@@ -242,4 +245,37 @@ def _without_counts(head: bytes) -> tuple[bytes, bytes]:
     return head[: _COUNTS.start], head[_COUNTS.stop :]
 
 
-__all__ = ["Lines", "SpoolView"]
+def has_lock(
+    identity: tuple[int, int],
+    *,
+    locks: str = "/proc/locks",
+    namespace: str = "/proc/self/ns/pid",
+) -> bool | None:
+    """
+    Return whether a process holds the lock of a file, without trying to take it.
+
+    The kernel lists its locks, but only those of processes that can be seen from here:
+    from inside a container, those of others cannot.
+
+    Args:
+        identity: device and inode of the file.
+        locks: where the kernel lists them.
+        namespace: which processes can be seen.
+
+    Returns:
+        None if that cannot be told: there is no such list, or not of all processes.
+
+    """
+    device, inode = identity
+    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
+    try:
+        with open(locks, encoding="ascii", errors="replace") as lines:
+            # 1: FLOCK  ADVISORY  WRITE 708 08:02:131 0 EOF
+            if any(wanted in line.split() for line in lines if "FLOCK" in line):
+                return True
+        return False if os.stat(namespace).st_ino == _ALL_PROCESSES else None
+    except OSError:
+        return None
+
+
+__all__ = ["Lines", "SpoolView", "has_lock"]

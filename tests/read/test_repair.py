@@ -141,6 +141,21 @@ def test_s3_records_in_the_file_of_another_day_move_to_files_of_their_own(
         assert_intact(target)
 
 
+@pytest.mark.parametrize("head", [b"", b"junk\n"])
+def test_r1_a_last_line_without_its_newline_gets_one(
+    tmp_path: Path, head: bytes
+) -> None:
+    """It is a record; whoever appends to the copy must not make it none."""
+    source, target = tmp_path / "logs", tmp_path / "clean"
+    data = as_lines(make_records(2))
+    path = write_log(source, head + data[:-1])
+
+    done = repair_log(source, target)
+
+    assert (target / path.name).read_bytes() == data
+    assert (done.changed, done.records) == (1, 2)
+
+
 def test_s3_a_moved_record_does_not_take_the_name_of_another_file(
     tmp_path: Path,
 ) -> None:

@@ -81,6 +81,8 @@ def verify(log_dir: str | None, form: str, show_all: bool) -> None:
             if bar is not None:
                 check.on_progress = bar.update
             report(_Bounded(check, show_all=show_all))
+    except BrokenPipeError:  # | head: it has what it wants; click ends quietly
+        raise
     except OSError as e:
         raise click.ClickException(
             f"The log cannot be read: {e.filename or place}: {e.strerror or e}."
@@ -130,8 +132,12 @@ def _report_text(findings: _Bounded) -> None:
                 "--all shows them"
             )
     check = findings.check
-    counts = [f"{check.counts[kind]:,} {text}" for kind, text in KINDS.items()]
-    found = ", ".join(c for c in counts if not c.startswith("0 ")) or "nothing else"
+    counts = [
+        f"{check.counts[kind]:,} {several if check.counts[kind] > 1 else one}"
+        for kind, (one, several) in KINDS.items()
+        if check.counts[kind]
+    ]
+    found = ", ".join(counts) or "nothing else"
     say(
         f"{check.files:,} file{plural(check.files)} read: {check.records:,} intact "
         f"record{plural(check.records)}, {found}."

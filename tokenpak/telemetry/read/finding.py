@@ -12,15 +12,24 @@ if TYPE_CHECKING:
 
 Kind = Literal["malformed", "unreadable", "misplaced", "pending", "stray", "exposed"]
 
-KINDS: Final[dict[Kind, str]] = {
-    "malformed": "malformed lines",
-    "unreadable": "files not read, or not to the end",
-    "misplaced": "records in the file of another day",
-    "pending": "spools whose records are not in the log yet",
-    "stray": "files that do not belong here",
-    "exposed": "files that other users can read",
+KINDS: Final[dict[Kind, tuple[str, str]]] = {
+    "malformed": ("malformed line", "malformed lines"),
+    "unreadable": (
+        "file not read, or not to its end",
+        "files not read, or not to their ends",
+    ),
+    "misplaced": (
+        "record in the file of another day",
+        "records in the files of other days",
+    ),
+    "pending": (
+        "spool whose records are not in the log yet",
+        "spools whose records are not in the log yet",
+    ),
+    "stray": ("file that does not belong here", "files that do not belong here"),
+    "exposed": ("file that others can read", "files that others can read"),
 }
-"""Each kind of finding, in the order of a summary, and what several are called."""
+"""Each kind of finding, in the order of a summary; what one and several are called."""
 
 DAMAGE: Final[frozenset[Kind]] = frozenset({"malformed", "unreadable", "misplaced"})
 """The kinds by which a log is damaged; the others are for information."""

@@ -220,17 +220,11 @@ def test_whether_the_owner_lives_is_told_as_far_as_it_is_known(
     assert words in finding.reason
 
 
-def test_an_empty_spool_of_a_dead_process_waits_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """But not one of which that is not known: most are of living processes."""
+def test_an_empty_spool_is_nothing_to_tell(tmp_path: Path) -> None:
+    """Each process that ends in peace leaves one, and the next deletes it."""
     make_orphan(tmp_path, [])[0].release()
-    monkeypatch.setattr(verify, "has_lock", lambda _identity: None)
-    unknown = kinds(tmp_path)
-    monkeypatch.setattr(verify, "has_lock", lambda _identity: False)
 
-    assert unknown == []
-    assert [kind for kind, _ in kinds(tmp_path)] == ["pending"]
+    assert find(tmp_path) == []
 
 
 def test_the_kernel_tells_who_holds_a_lock(tmp_path: Path) -> None:

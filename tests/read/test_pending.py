@@ -488,6 +488,20 @@ def test_r1_spools_of_the_log_s_owner_are_found_by_others(
     assert read_both(log_dir) == (RECORDS, [])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file away needs root")
+def test_r1_an_administrator_sees_what_other_users_left(tmp_path: Path) -> None:
+    """Their records go into their files, so nobody else recovers them."""
+    write_log(tmp_path, LINES[0])
+    make_orphan(tmp_path, LINES[1:])[0].release()
+    for path in (tmp_path / "spool").iterdir():
+        os.chown(path, 12_345, 12_345)
+
+    recovered = recover(str(tmp_path))
+
+    assert recovered.spools == 0
+    assert read_both(tmp_path) == (RECORDS, [])
+
+
 def test_r1_what_is_pending_can_be_counted_for_each_spool(tmp_path: Path) -> None:
     """With whose it was."""
     spool, _ = make_orphan(tmp_path, LINES)

@@ -121,6 +121,9 @@ def _read_days(
                     if look is not None:
                         look(block)
                     yield from found_in(block, file.file.path, query.stream, accepts)
+                    if problems:
+                        yield from problems
+                        problems.clear()
                 yield from problems
                 problems.clear()
 

@@ -75,7 +75,7 @@ class MalformedLine:
 @dataclass(frozen=True, slots=True)
 class UnreadableFile:
     """
-    A log file that could not be read, or not to its end.
+    A log file or spool that could not be read, or not all of it.
 
     Attributes:
         file: its path.

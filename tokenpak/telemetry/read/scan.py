@@ -50,21 +50,25 @@ def blocks_of(
 
     Args:
         file: at its beginning.
-        on_problem: is told, behind the last block, what kept the file from being read
-            to its end.
+        on_problem: is told what could not be read of the file.
 
     """
+    path = file.file.path
     problems: list[str] = []
     if file.file.compressed:
         chunks = gzip_chunks(file.fd, problems.append)
     else:
-        chunks = plain_chunks(file.fd, file.size, problems.append)
+
+        def tell_gap(offset: int, length: int, reason: str) -> None:
+            on_problem(UnreadableFile(path, offset, f"{reason}, for {length:,} bytes"))
+
+        chunks = plain_chunks(file.fd, file.size, problems.append, tell_gap)
     end = 0
     for block in split_lines(chunks):
         yield block
         end = end_of(block)
     for problem in problems:
-        on_problem(UnreadableFile(file.file.path, end, problem))
+        on_problem(UnreadableFile(path, end, problem))
 
 
 def finished(file: OpenFile, block: Block) -> Block:

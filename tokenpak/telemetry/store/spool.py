@@ -234,7 +234,7 @@ class SpoolFile:
                     raise SpoolError(path, "is shorter than the head of a spool")
                 head = mmap.mmap(map_fd, HEAD_BYTES)
                 spool = cls(files, path, lock_fd, map_fd, head)
-                problem = spool.notes.problem()
+                problem = spool.notes.problem() or _note_problem(spool.notes)
                 if problem is None:
                     return spool
                 raise SpoolError(path, problem)
@@ -368,6 +368,15 @@ class SpoolFile:
             if fd >= 0:
                 self._files.close(fd)
         self._map_fd = self._lock_fd = -1
+
+
+def _note_problem(notes: Notes) -> str | None:
+    try:
+        notes.current()
+    except (ValueError, OverflowError):
+        # What of the spool is in the log cannot be known: better a person looks at it.
+        return "has a damaged note: of a day that is none"
+    return None
 
 
 @functools.lru_cache(maxsize=1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import json
 import os
+import resource
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ from tokenpak.telemetry.read import (
     Record,
     UnreadableFile,
     iter_records,
+    pending,
 )
 from tokenpak.telemetry.read.pending import open_spools, pending_in
 from tokenpak.telemetry.store import places
@@ -185,10 +189,10 @@ class Interruption:
 
 
 def interrupted_at_each_call(
-    places: Iterator[Path], act: Callable[[Path], object]
+    places: Iterator[Path], act: Callable[[Path], object], step: int = 1
 ) -> Iterator[tuple[str, Path, list[Record]]]:
-    """Yield what is read with *act* before the Nth call, for each N there is."""
-    for number, place in enumerate(places):
+    """Yield what is read with *act* before the Nth call, for each *step*-th N."""
+    for number, place in zip(itertools.count(0, step), places, strict=False):
         with Interruption(number, lambda place=place: act(place)) as interruption:  # type: ignore[misc]
             records, _ = read_both(place)
         if not interruption.done:
@@ -197,12 +201,14 @@ def interrupted_at_each_call(
         yield f"before call {number}", place, records
 
 
+@pytest.mark.parametrize(("held_open", "step"), [(64, 1), (1, 3)])
 def test_r1_a_recovery_at_each_moment_of_reading_shows_each_record_once(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_open: int, step: int
 ) -> None:
     """
     And the reader keeps nobody from adopting: the recovery finds all there is.
     """
+    monkeypatch.setattr(pending, "_OPEN", held_open)
 
     def orphans() -> Iterator[Path]:
         for number in range(1000):
@@ -216,7 +222,7 @@ def test_r1_a_recovery_at_each_moment_of_reading_shows_each_record_once(
         assert recover(str(place)).spools == 2
 
     expected = as_counts([*FILLER, *RECORDS, FOREIGN])
-    for moment, _, records in interrupted_at_each_call(orphans(), recover_all):
+    for moment, _, records in interrupted_at_each_call(orphans(), recover_all, step):
         assert as_counts(records) == expected, moment
 
 
@@ -447,16 +453,21 @@ def test_r1_looking_into_a_spool_changes_nothing(tmp_path: Path) -> None:
 def test_r2_spools_are_closed_when_reading_stops(tmp_path: Path) -> None:
     """Also if it never began."""
     make_orphan(tmp_path, LINES)[0].release()
-    before = len(os.listdir("/proc/self/fd"))
+
+    def open_here() -> int:
+        paths = (os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir())
+        return sum(path.startswith(str(tmp_path)) for path in paths)
+
     started = iter_records(tmp_path, pending=True)
     next(started)
     never = iter_records(tmp_path, pending=True)
-    during = len(os.listdir("/proc/self/fd"))
+    during = open_here()
 
     del started, never
+    gc.collect()
 
-    assert during > before
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert during == 2
+    assert open_here() == 0
 
 
 def test_r1_a_log_directory_that_is_not_there_raises_at_the_call(
@@ -500,6 +511,29 @@ def test_r1_an_administrator_sees_what_other_users_left(tmp_path: Path) -> None:
 
     assert recovered.spools == 0
     assert read_both(tmp_path) == (RECORDS, [])
+
+
+def test_r1_more_spools_than_descriptors_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After many deaths on a full disk; the log's own files can still be opened."""
+    monkeypatch.setattr(pending, "_COPIED_BYTES", 1000)
+    write_log(tmp_path, as_lines(FILLER))
+    records = [make_record(number) for number in range(150)]
+    for record in records:
+        spool, segment = make_orphan(tmp_path, [as_lines([record])])
+        segment.write(b"junk\n" + as_lines([FOREIGN]))
+        spool.release()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 100, hard))
+    try:
+        found, damage = read_both(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert as_counts(found) == as_counts([*FILLER, *records, *[FOREIGN] * 150])
+    assert [type(report) for report in damage] == [MalformedLine] * 150
 
 
 def test_r1_what_is_pending_can_be_counted_for_each_spool(tmp_path: Path) -> None:

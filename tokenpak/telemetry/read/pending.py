@@ -19,12 +19,13 @@ process's record comes once, or, if it was appended behind what was read of the 
 at all, like any record that is logged while somebody reads.
 
 R2  Memory does not grow with the log, but by some 100 bytes with each record that is
-    pending; what is pending is bounded (Q4).
+    pending; what is pending is bounded (Q4).  Descriptors are bounded, too.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Self
 
@@ -46,6 +47,11 @@ if TYPE_CHECKING:
     from tokenpak.telemetry.read.records import Damage, Found, Record
     from tokenpak.telemetry.read.source import OpenFile
 
+_OPEN: Final = 64
+"""How many spools are held open; after a thousand deaths on a full disk, no descriptor
+would be left for the log.  What is in further ones is copied."""
+_COPIED_BYTES: Final = 1024 * 1024
+"""Copied into memory; what is more, into a temporary file without a name."""
 _NEVER: Final = 2**63
 """No offset is behind it: an archive does not grow."""
 
@@ -140,6 +146,9 @@ class Pending:
         self._views: list[SpoolView] = []
         self._expected: set[int] = set()
         self._met: Counter[int] = Counter()
+        self._damage: list[Damage] = []  # of spools that are copied
+        self._copies: tempfile.SpooledTemporaryFile[bytes] | None = None
+        self._stream = stream
         self._sizes = _sizes(log_dir)
         try:
             self._look(log_dir, stream, spool_dir)
@@ -149,16 +158,26 @@ class Pending:
 
     def _look(self, log_dir: str, stream: str, spool_dir: str | None) -> None:
         for view in open_spools(log_dir, spool_dir, self._problems.append):
-            lines: set[int] = set()
+            copied = len(self._views) >= _OPEN
+            kept = False
             if view.stream == stream:
                 for item in pending_in(view):
                     if isinstance(item, tuple):
-                        lines.add(hash(item[2]))
-            if lines:
-                self._expected |= lines
+                        self._expected.add(hash(item[2]))
+                        kept = not copied
+                        if copied:
+                            self._copy(item[2])
+                    elif copied:
+                        self._damage.append(item)
+            if kept:
                 self._views.append(view)
             else:
                 view.close()
+
+    def _copy(self, line: bytes) -> None:
+        if self._copies is None:
+            self._copies = tempfile.SpooledTemporaryFile(_COPIED_BYTES)  # noqa: SIM115
+        self._copies.write(line + b"\n")
 
     def __enter__(self) -> Self:
         return self
@@ -175,6 +194,12 @@ class Pending:
         """Let go of the spools.  Idempotent."""
         for view in self._views:
             view.close()
+        if self._copies is not None:
+            self._copies.close()
+
+    def __del__(self) -> None:
+        # Of whoever asked for records and never looked at one.
+        self.close()
 
     def watch(self, file: OpenFile) -> Callable[[Block], None] | None:
         """Return what is to be told of each block of *file*; None: of none."""
@@ -205,18 +230,25 @@ class Pending:
 
         """
         yield from self._problems
+        for item in self._all():
+            if not isinstance(item, tuple):
+                yield item
+                continue
+            key = hash(item[2])
+            if self._met[key] > 0:
+                self._met[key] -= 1
+            elif key in self._expected and (accepts is None or accepts(item[0])):
+                yield item
+
+    def _all(self) -> Iterator[Found | Damage]:
         for view in self._views:
-            for item in pending_in(view):
-                if isinstance(item, tuple):
-                    key = hash(item[2])
-                    if self._met[key] > 0:
-                        self._met[key] -= 1
-                    elif key in self._expected and (
-                        accepts is None or accepts(item[0])
-                    ):
-                        yield item
-                else:
-                    yield item
+            yield from pending_in(view)
+        yield from self._damage
+        copies = self._copies
+        if copies is not None:
+            copies.seek(0)
+            for block in split_lines(iter(lambda: copies.read(_COPIED_BYTES), b"")):
+                yield from found_in(block, "", self._stream)
 
 
 def _sizes(log_dir: str) -> dict[tuple[int, int], int]:

@@ -143,9 +143,9 @@ class Verification:
                         records += 1
                     else:
                         yield as_finding(item)
-                lives = has_lock(view.identity)
             self.pending += records
             if records:  # a process that ends in peace leaves an empty one
+                lives = has_lock(view.identity)
                 reason = _waiting(records, view.stream, view.owner, lives=lives)
                 yield Finding("pending", view.path, None, None, reason)
         yield from map(as_finding, problems)

@@ -525,8 +525,10 @@ def test_r1_more_spools_than_descriptors_are_read(
         segment.write(b"junk\n" + as_lines([FOREIGN]))
         spool.release()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = max(int(name) for name in os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 100, hard))
+    gc.collect()
+    used = {int(name) for name in os.listdir("/proc/self/fd")}
+    free = [number for number in range(soft) if number not in used]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[100], hard))
     try:
         found, damage = read_both(tmp_path)
     finally:

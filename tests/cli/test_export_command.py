@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import tokenpak
+from tests.queue.test_recovery import make_orphan
 from tokenpak.cli import main
 from tokenpak.telemetry.queue import recovery
 
@@ -263,25 +264,51 @@ def test_what_dead_processes_had_accepted_is_recovered_first(
     assert len(ids(run("--log-dir", log_dir))) == 7
 
 
-@pytest.mark.parametrize("spools", [0, 2])
-def test_who_may_only_read_is_told_only_if_something_may_be_missing(
-    log_dir: Path, monkeypatch: pytest.MonkeyPatch, spools: int
-) -> None:
-    """Reading works without recovery; with spools left, a line says so."""
-    for number in range(spools):
-        (log_dir / "spool").mkdir(exist_ok=True)
-        (log_dir / "spool" / f"{number}.spool").write_text("")
+@pytest.fixture
+def no_recovery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recovery fails, as it does for whoever may only read."""
 
     def recover(_place: str) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(recovery, "recover", recover)
 
+
+@pytest.mark.usefixtures("no_recovery")
+def test_r1_who_may_only_read_sees_what_waits_in_spools(log_dir: Path) -> None:
+    """Behind the log's own records, by the same options, with nothing on stderr."""
+    lines = [line("2026-03-22"), line("2026-03-26"), line("2026-03-26", "anthropic")]
+    spool, _ = make_orphan(log_dir, [text.encode() for text in lines])
+    spool.release()
+
+    result = run("--log-dir", log_dir)
+    some = run("--log-dir", log_dir, "--since", "2026-03-26", "--provider", "openai")
+
+    assert ids(result)[6:] == [
+        "2026-03-22 openai",
+        "2026-03-26 openai",
+        "2026-03-26 anthropic",
+    ]
+    assert ids(some) == ["2026-03-26 openai"]
+    assert result.stderr == ""
+    assert len(os.listdir(log_dir / "spool")) == 1
+
+
+@pytest.mark.usefixtures("no_recovery")
+def test_r1_a_spool_that_cannot_be_read_is_named(log_dir: Path) -> None:
+    """With the reason; without spools, nothing is said."""
+    without = run("--log-dir", log_dir)
+    (log_dir / "spool").mkdir()
+    path = log_dir / "spool" / "errors-0.spool"
+    path.write_text("")
+
     result = run("--log-dir", log_dir)
 
-    assert len(ids(result)) == 6
-    assert result.stderr.count("\n") == min(spools, 1)
-    assert ("Records still in 2 spool files" in result.stderr) == (spools == 2)
+    assert len(ids(result)) == len(ids(without)) == 6
+    assert without.stderr == ""
+    assert result.stderr == (
+        f"Not read, or not to the end: {path} (is shorter than the head of a spool).\n"
+    )
 
 
 def test_the_help_shows_examples() -> None:

@@ -35,7 +35,10 @@ METHODS = {
     if not name.startswith("_")
 }
 SIGNATURES = [block for block in blocks_of(API) if "signature" in block.marks]
-WITH_ATTRIBUTES = ("Stats", "Exported", "MalformedLine", "UnreadableFile", "Recovered")
+WITH_ATTRIBUTES = (
+    *("Stats", "Exported", "MalformedLine", "UnreadableFile", "Recovered"),
+    *("Finding", "Repaired"),
+)
 EXPECTED_PROMISES = [
     *("C1", "C2", "C3", "Q1", "Q2", "Q3", "Q4", "Q5", "Q6"),
     *("S1", "S2", "S3", "S4", "S5", "R1", "R2", "M1", "X1", "X2"),
@@ -83,7 +86,7 @@ def test_every_function_has_a_signature() -> None:
         if inspect.isfunction(value)
     }
 
-    assert shown == functions | {"ErrorLogger", "Query"}
+    assert shown == functions | {"ErrorLogger", "Query", "Verification"}
 
 
 @pytest.mark.parametrize("block", SIGNATURES, ids=lambda block: block.heading)

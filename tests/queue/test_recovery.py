@@ -168,6 +168,24 @@ def test_x2_a_damaged_head_is_left_and_named(tmp_path: Path) -> None:
     assert len(found.left) == 1
 
 
+@pytest.mark.parametrize("day", [0, 2**32, 2**64 - 1])
+def test_x2_a_damaged_note_is_left_and_named(tmp_path: Path, day: int) -> None:
+    """
+    What of its range is in the log cannot be known; the others are recovered.
+    """
+    bad, segment = make_orphan(tmp_path, [make_line("x")])
+    bad.notes.begin(DAY, (1, 2), 3, (1, 0), (1, segment.end()))
+    bad._words[24] = day
+    bad.release()
+    good, _ = make_orphan(tmp_path, [make_line("good")])
+    good.release()
+    found = recover(str(tmp_path))
+
+    assert found.records == 1
+    assert len(found.left) == 1
+    assert str(bad.path) in found.left[0]
+
+
 def test_q3_drops_of_the_dead_are_told_once(tmp_path: Path) -> None:
     """
     Those that it had told of itself are not told again.

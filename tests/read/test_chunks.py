@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,13 +69,89 @@ def test_r1_a_file_that_was_cut_meanwhile_ends_where_it_ends(tmp_path: Path) -> 
     assert read_plain(path, 10**12) == b"one\n"
 
 
-def test_r1_an_error_of_the_disk_ends_one_file_and_is_reported(
+def bad_pages(path: Path, pages: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reads of *path* fail as far as they touch *pages*, as a disk does it."""
+    real: Callable[[int, int], bytes] = os.read
+    inode = path.stat().st_ino
+
+    def failing(fd: int, size: int) -> bytes:
+        if os.fstat(fd).st_ino != inode:
+            return real(fd, size)
+        at = os.lseek(fd, 0, os.SEEK_CUR)
+        if at // 4096 in pages:
+            raise OSError(5, "Input/output error")
+        # What is before the bad page is read; the next call fails.
+        behind = [4096 * page for page in pages if page * 4096 > at]
+        return real(fd, min([size, *(end - at for end in behind)]))
+
+    monkeypatch.setattr("tokenpak.telemetry.read.chunks.os.read", failing)
+
+
+@pytest.mark.parametrize("pages", [{0}, {3}, {3, 4, 5}, {1, 7, 20}])
+def test_r1_a_bad_place_on_the_disk_costs_the_lines_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: set[int]
+) -> None:
+    """What is behind it is read, at its right place, and so is the next file."""
+    records = [make_record(n, message="x" * (n % 7 * 100)) for n in range(400)]
+    lines = [as_lines([record]) for record in records]
+    bad = write_log(tmp_path, b"".join(lines), "2026-03-23")
+    write_log(tmp_path, as_lines(make_records(1)))
+    bad_pages(bad, pages, monkeypatch)
+
+    found, damage = read_all(tmp_path)
+
+    starts = [0, *accumulate(map(len, lines))]
+    touched = {
+        n
+        for n, (start, end) in enumerate(pairwise(starts))
+        if pages & set(range(start // 4096, (end - 1) // 4096 + 1))
+    }
+    # Of a line of which only the newline is lost, the record is there.
+    intact = [r for n, r in enumerate(records) if n not in touched]
+    assert found.pop() == make_record(0)
+    assert [r for r in found if r in intact] == intact
+    assert len(found) <= len(intact) + len(pages)
+    gaps = [report for report in damage if isinstance(report, UnreadableFile)]
+    assert gaps == [
+        UnreadableFile(str(bad), page * 4096, "Input/output error, for 4,096 bytes")
+        for page in sorted(pages)
+    ]
+    malformed = [report for report in damage if isinstance(report, MalformedLine)]
+    assert malformed
+    assert all(
+        pages & set(range(m.offset // 4096, (m.offset + m.length) // 4096 + 1))
+        for m in malformed
+    )
+
+
+def test_r1_a_bad_place_at_the_end_of_a_file_ends_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was read before it is given out, and the next file is read."""
+    """The last page is shorter than others."""
+    data = as_lines(make_records(20))
+    bad = write_log(tmp_path, data)
+    last = len(data) // 4096
+    bad_pages(bad, {last}, monkeypatch)
+
+    found, damage = read_all(tmp_path)
+
+    assert found == make_records(20)[: data[: last * 4096].count(b"\n")]
+    assert (
+        UnreadableFile(
+            str(bad),
+            last * 4096,
+            f"Input/output error, for {len(data) - last * 4096:,} bytes",
+        )
+        in damage
+    )
+
+
+def test_r1_an_error_that_passes_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second try gives the bytes."""
     records = make_records(400)
-    bad = write_log(tmp_path, as_lines(records), "2026-03-23")
-    write_log(tmp_path, as_lines(make_records(1)))
+    write_log(tmp_path, as_lines(records))
     real: Callable[[int, int], bytes] = os.read
     reads = 0
 
@@ -87,12 +164,23 @@ def test_r1_an_error_of_the_disk_ends_one_file_and_is_reported(
 
     monkeypatch.setattr("tokenpak.telemetry.read.chunks.os.read", failing)
 
+    assert read_all(tmp_path) == (records, [])
+
+
+def test_r1_a_disk_that_fails_everywhere_ends_one_file_and_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not asked for each page of a large file, and the next file is read."""
+    bad = write_log(tmp_path, b"", "2026-03-23")
+    os.truncate(bad, 2**30)
+    write_log(tmp_path, as_lines(make_records(1)))
+    bad_pages(bad, set(range(2**18)), monkeypatch)
+
     found, damage = read_all(tmp_path)
 
-    whole = as_lines(records)[:50_000].count(b"\n")
-    assert found == records[:whole] + make_records(1)
-    assert isinstance(damage[0], MalformedLine)
-    assert damage[1:] == [UnreadableFile(str(bad), 50_000, "Input/output error")]
+    assert found == make_records(1)
+    assert len(damage) < 300
+    assert damage[-1] == UnreadableFile(str(bad), 256 * 4096, "Input/output error")
 
 
 @pytest.mark.parametrize("padding", [b"", b"\0" * 512])

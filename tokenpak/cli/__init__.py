@@ -4,8 +4,8 @@ The command ``tokenpak``: groups, and the commands that are registered in them.
 Thin: a command turns its options into one call of the library, and what comes back into
 a message and an exit status.  Each is a module here; to add one, add it to COMMANDS.
 
-Exit status: 0 done, also if damage was skipped and reported; 1 it could not be done;
-2 wrong usage.
+Exit status: 0 done, also if damage was skipped and reported; 1 it could not be done, or
+verify found damage; 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -20,8 +20,17 @@ from tokenpak.cli.demo import demo
 from tokenpak.cli.export import export
 from tokenpak.cli.options import HELP
 from tokenpak.cli.prune import prune
+from tokenpak.cli.repair import repair
+from tokenpak.cli.verify import verify
 
-COMMANDS: Final[tuple[click.Command, ...]] = (archive, demo, export, prune)
+COMMANDS: Final[tuple[click.Command, ...]] = (
+    archive,
+    demo,
+    export,
+    prune,
+    repair,
+    verify,
+)
 """The commands of ``tokenpak telemetry``."""
 
 

@@ -3,7 +3,7 @@
 
 Records go to stdout or a file, what was skipped to stderr, so that the output of a pipe
 is clean.  What dead processes had accepted is appended first, so that it is exported
-too.
+too; where that is not possible, it is read from their spools, and comes at the end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from tokenpak.cli.options import (
 )
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import FORMATS, export_records, export_to_file
-from tokenpak.telemetry.store.names import SPOOL_DIR
 
 if TYPE_CHECKING:
     from tokenpak.telemetry.read import Exported, Format
@@ -70,7 +69,8 @@ def export(form: str, log_dir: str | None, output: str | None, **wanted: Any) ->
     Export errors, or events, as JSON, JSON Lines or CSV.
 
     Active and archived files are read, damaged ones too.  What comes out is strict
-    UTF-8 JSON or CSV, day by day in the order of the files.
+    UTF-8 JSON or CSV, day by day in the order of the files; at the end, what has been
+    accepted and cannot be appended to them yet.
     """
     query = make_query(**wanted)
     place = existing_log_dir(log_dir)
@@ -79,10 +79,12 @@ def export(form: str, log_dir: str | None, output: str | None, **wanted: Any) ->
     try:
         if output is None or output == "-":
             out = sys.stdout.buffer
-            exported = export_records(place, out, query=query, form=shape)
+            exported = export_records(place, out, query=query, form=shape, pending=True)
             out.flush()
         else:
-            exported = export_to_file(place, output, query=query, form=shape)
+            exported = export_to_file(
+                place, output, query=query, form=shape, pending=True
+            )
     except BrokenPipeError:
         _let_go_of_stdout()
         return
@@ -100,18 +102,13 @@ def _recover(log_dir: str) -> None:
     """Append what dead processes had accepted, where that is allowed."""
     # Imported here: the writing half of the package, which --help needs not load.
     from tokenpak.telemetry.queue.recovery import recover  # noqa: PLC0415
-    from tokenpak.telemetry.store.spool import spool_paths  # noqa: PLC0415
 
     try:
         recover(log_dir)
-    except OSError as e:
-        # Who may only read can read what is there.
-        spools = len(spool_paths(os.path.join(log_dir, SPOOL_DIR)))
-        if spools:
-            _say(
-                f"Records still in {spools} spool files under {log_dir} may be missing "
-                f"({e.strerror or e}); run this as the user who logs there."
-            )
+    except OSError:
+        # Who may only read, or has a full disk, is shown the records where they lie:
+        # all that cannot be read there is reported with the rest.
+        pass
 
 
 def _report(exported: Exported) -> None:

@@ -10,12 +10,20 @@
 
 The way of a byte: ``source`` opens the files of a day, ``chunks`` reads and
 decompresses, ``lines`` splits, ``records`` decodes, ``salvage`` finds what is intact in
-a line that does not decode, ``filter`` chooses; ``reader`` is the loop around them, and
-``export`` writes out what comes, in the shapes of ``render``, made ``strict``.
+a line that does not decode, ``filter`` chooses; ``scan`` is the loop around them,
+``reader`` the one around the days.  ``pending`` adds what waits in spools.  ``export``
+writes out what comes, in the shapes of ``render``, made ``strict``; ``verify`` says
+what is wrong, and ``repair`` copies what is not.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenpak.telemetry.read.export import Exported, export_records, export_to_file
 from tokenpak.telemetry.read.filter import Query, parse_when
+from tokenpak.telemetry.read.finding import DAMAGE, KINDS, Finding, Kind
 from tokenpak.telemetry.read.reader import iter_records
 from tokenpak.telemetry.read.records import (
     Damage,
@@ -25,17 +33,44 @@ from tokenpak.telemetry.read.records import (
 )
 from tokenpak.telemetry.read.render import FORMATS, Format
 
+if TYPE_CHECKING:
+    from tokenpak.telemetry.read.repair import Repaired, repair_log
+    from tokenpak.telemetry.read.verify import Verification
+
+_LATER: Final = {
+    "Repaired": "repair",
+    "Verification": "verify",
+    "repair_log": "repair",
+}
+"""Names whose modules are loaded when they are asked for: they need the settings, and
+with them logging, which somebody who only reads can do without (X1)."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_LATER[name]}")
+    return getattr(module, name)
+
+
 __all__ = [
+    "DAMAGE",
     "FORMATS",
+    "KINDS",
     "Damage",
     "Exported",
+    "Finding",
     "Format",
+    "Kind",
     "MalformedLine",
     "Query",
     "Record",
+    "Repaired",
     "UnreadableFile",
+    "Verification",
     "export_records",
     "export_to_file",
     "iter_records",
     "parse_when",
+    "repair_log",
 ]

@@ -2,8 +2,9 @@
 An open file becomes chunks of bytes, plain or decompressed, however damaged it is.
 
 Nothing raises: what stops the reading is told to *on_problem*, after all bytes before
-it have been given out (R1).  One chunk is held at a time, also when a megabyte of
-archive holds a gigabyte of NULs (R2).
+it have been given out (R1).  A bad place on the disk costs its page, and what is behind
+it is read.  One chunk is held at a time, also when a megabyte of archive holds a
+gigabyte of NULs (R2).
 
 A plain file is read as far as it went when it was opened, and on to the end of the
 line, so that reading ends also while the log is being written to.
@@ -11,6 +12,7 @@ line, so that reading ends also while the log is being written to.
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from typing import TYPE_CHECKING, Final
@@ -22,11 +24,20 @@ CHUNK_BYTES: Final = 256 * 1024
 """Bytes; fits the second-level cache along with the records made of it."""
 
 _PACKED_BYTES: Final = 64 * 1024
+_PAGE_BYTES: Final = 4096
+"""What a disk cannot give back is lost page by page: the smallest there are."""
+_BAD_PLACE: Final = {errno.EIO, getattr(errno, "EUCLEAN", errno.EIO)}
+_MOST_GAPS: Final = 256
+"""More than that, less one for each good read, and it is the disk that fails, not a
+place on it; each try may take it seconds."""
 _GZIP_ONLY: Final = 31  # zlib's window bits: 15, and 16 for "expect a gzip header"
 
 
 def plain_chunks(
-    fd: int, size: int, on_problem: Callable[[str], None]
+    fd: int,
+    size: int,
+    on_problem: Callable[[str], None],
+    on_gap: Callable[[int, int, str], None] | None = None,
 ) -> Iterator[bytes]:
     """
     Yield the first *size* bytes of *fd*, and the rest of the line they end in.
@@ -35,14 +46,28 @@ def plain_chunks(
         fd: of a regular file, at its beginning.
         size: bytes.
         on_problem: is given the reason if the file cannot be read on.
+        on_gap: is given offset, length and reason of a part that the disk does not give
+            back; NULs stand for it, so that what is behind it has its place.  None: the
+            reading ends there.
 
     """
     chunk: bytes | None = b"\n"
-    while size > 0:
-        chunk = _read(fd, min(size, CHUNK_BYTES), on_problem)
+    left = size
+    gaps = 0
+    while left > 0:
+        try:
+            chunk = os.read(fd, min(left, CHUNK_BYTES))
+        except OSError as e:
+            gaps += 1
+            if on_gap is None or e.errno not in _BAD_PLACE or gaps > _MOST_GAPS:
+                on_problem(e.strerror or str(e))
+                return
+            chunk = _over(fd, size - left, left, on_gap, e)
+        else:
+            gaps -= gaps > 0
         if not chunk:
             return
-        size -= len(chunk)
+        left -= len(chunk)
         yield chunk
     while chunk and not chunk.endswith(b"\n"):
         chunk = _read(fd, CHUNK_BYTES, on_problem)
@@ -50,6 +75,25 @@ def plain_chunks(
             line, newline, _ = chunk.partition(b"\n")
             chunk = line + newline
             yield chunk
+
+
+def _over(
+    fd: int,
+    offset: int,
+    left: int,
+    on_gap: Callable[[int, int, str], None],
+    error: OSError,
+) -> bytes:
+    """Return what is at *offset* up to the end of its page, or NULs for it."""
+    size = min(_PAGE_BYTES - offset % _PAGE_BYTES, left)
+    # A read of many pages may fail for one of them; and some errors pass.
+    try:
+        data = os.read(fd, size)
+    except OSError:
+        on_gap(offset, size, error.strerror or str(error))
+        os.lseek(fd, offset + size, os.SEEK_SET)
+        data = bytes(size)
+    return data
 
 
 def gzip_chunks(fd: int, on_problem: Callable[[str], None]) -> Iterator[bytes]:

@@ -25,7 +25,7 @@ from tokenpak.telemetry.store.names import ARCHIVE_DIR, parse_log_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tokenpak.telemetry.read.records import Damage, Entry
+    from tokenpak.telemetry.read.records import Damage, Found
 
 _PIECE_BYTES: Final = 256 * 1024
 
@@ -73,6 +73,7 @@ def export_records(
     *,
     query: Query | None = None,
     form: Format = "json",
+    pending: bool = False,
 ) -> Exported:
     """
     Write the records of *log_dir* that *query* wants to *out*.
@@ -82,6 +83,8 @@ def export_records(
         out: is written to in pieces of some hundred kilobytes, and not closed.
         query: by default all errors.
         form: ``json`` (one array; the default), ``jsonl`` or ``csv``.
+        pending: whether what is accepted and not in the log yet is written, too, at the
+            end; by default not.
 
     Raises:
         OSError: *log_dir* cannot be listed, or *out* not written.
@@ -91,7 +94,7 @@ def export_records(
     if form not in FORMATS:
         raise SettingError("format", form, f"one of {', '.join(FORMATS)}")
     query = query or Query()
-    entries = read_entries(log_dir, query)
+    entries = read_entries(log_dir, query, pending=pending)
     tally = _Tally()
     for piece in _pieces(entries, form, query.stream, tally):
         out.write(piece)
@@ -104,6 +107,7 @@ def export_to_file(
     *,
     query: Query | None = None,
     form: Format = "json",
+    pending: bool = False,
 ) -> Exported:
     """
     Write what export_records() does to the file *path*, all of it or nothing.
@@ -120,12 +124,14 @@ def export_to_file(
     _refuse_log_file(log_dir, target)
     if not _is_replaceable(target):
         with open(target, "wb") as out:
-            return export_records(log_dir, out, query=query, form=form)
+            return export_records(log_dir, out, query=query, form=form, pending=pending)
     folder, name = os.path.split(target)
     fd, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
     try:
         with open(fd, "wb") as out:
-            exported = export_records(log_dir, out, query=query, form=form)
+            exported = export_records(
+                log_dir, out, query=query, form=form, pending=pending
+            )
         os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
@@ -134,7 +140,7 @@ def export_to_file(
 
 
 def _pieces(
-    entries: Iterator[Entry | Damage], form: Format, stream: str, tally: _Tally
+    entries: Iterator[Found | Damage], form: Format, stream: str, tally: _Tally
 ) -> Iterator[bytes]:
     head, between, tail, empty, row = shape_of(form, stream)
     rows: list[bytes] = []
@@ -144,7 +150,7 @@ def _pieces(
         if not isinstance(item, tuple):
             tally.note(item)
             continue
-        text = row(*item)
+        text = row(item[0], item[1])
         rows.append(text)
         size += len(text)
         if size >= _PIECE_BYTES:

@@ -129,6 +129,19 @@ class Query:
         return accepts
 
 
+def day_of_record(record: Record) -> date | None:
+    """Return the UTC day of the timestamp of *record*; None: it cannot be read."""
+    stamp = record.get("timestamp")
+    if not isinstance(stamp, str):
+        return None
+    try:
+        if _CANONICAL(stamp):
+            return date.fromisoformat(stamp[:10])
+        return _in_utc(datetime.fromisoformat(stamp)).date()
+    except (ValueError, OverflowError):
+        return None
+
+
 def _provider(record: Record) -> Any:
     context = record.get("context")
     return context.get("provider") if isinstance(context, dict) else None
@@ -152,4 +165,4 @@ def _canonical(when: datetime) -> str:
     return when.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-__all__ = ["EXAMPLE", "Query", "parse_when"]
+__all__ = ["EXAMPLE", "Query", "day_of_record", "parse_when"]

@@ -1,5 +1,5 @@
 """
-From a directory to records: the loop that joins scanner, decoder, salvage and filter.
+From a directory to records: days, files, blocks, and what is found in them.
 
 R1  A reader takes no lock, never stops at damage, yields every intact record, and says
     where and how much it skipped.  It writes nothing and starts nothing, no logger
@@ -13,33 +13,26 @@ they stand in the file.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from tokenpak.telemetry.read.chunks import gzip_chunks, plain_chunks
 from tokenpak.telemetry.read.filter import Query
-from tokenpak.telemetry.read.lines import split_lines
-from tokenpak.telemetry.read.records import (
-    Damage,
-    Entry,
-    NotARecordError,
-    Record,
-    UnreadableFile,
-    decode_line,
-    is_blank,
-)
-from tokenpak.telemetry.read.salvage import salvage_line
+from tokenpak.telemetry.read.scan import blocks_of, found_in
 from tokenpak.telemetry.read.source import LogDirectory
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from tokenpak.telemetry.read.lines import Block
-    from tokenpak.telemetry.read.source import OpenFile
+    from tokenpak.telemetry.read.pending import Pending
+    from tokenpak.telemetry.read.records import Damage, Found, Record, UnreadableFile
 
 
 def iter_records(
-    log_dir: str | os.PathLike[str], query: Query | None = None
+    log_dir: str | os.PathLike[str],
+    query: Query | None = None,
+    *,
+    pending: bool = False,
+    spool_dir: str | None = None,
 ) -> Iterator[Record | Damage]:
     """
     Yield the records of *log_dir* that *query* wants, and what was skipped.
@@ -57,97 +50,82 @@ def iter_records(
     Args:
         log_dir: the directory of the daily files.
         query: by default all errors.
+        pending: whether what has been accepted and is not in the log yet comes too,
+            behind the log's own records; by default not.
+        spool_dir: where that is, as the setting; None: ``$TOKENPAK_SPOOL_DIR``, else
+            where it belongs.
 
     Raises:
         OSError: *log_dir* cannot be listed.  Raised by the call itself; after it,
             nothing is.
 
     """
-    entries = read_entries(log_dir, query)
+    entries = read_entries(log_dir, query, pending=pending, spool_dir=spool_dir)
     return (item[0] if isinstance(item, tuple) else item for item in entries)
 
 
 def read_entries(
-    log_dir: str | os.PathLike[str], query: Query | None = None
-) -> Iterator[Entry | Damage]:
+    log_dir: str | os.PathLike[str],
+    query: Query | None = None,
+    *,
+    pending: bool = False,
+    spool_dir: str | None = None,
+) -> Iterator[Found | Damage]:
     """
-    Do what iter_records() does, and keep the line of a record beside it.
+    Do what iter_records() does, and keep beside a record its line and its place.
 
     Raises:
         OSError: *log_dir* cannot be listed.
 
     """
     query = query or Query()
+    place = os.fspath(log_dir)
+    if pending:
+        # Imported here: with it comes what only the looker into spools needs.
+        from tokenpak.telemetry.read.pending import Pending  # noqa: PLC0415
+
+        # The sizes of the files and the spools come before the log, and this is what
+        # raises, from the call, if there is none.
+        waiting = Pending(place, query.stream, spool_dir)
+        try:
+            directory = LogDirectory(place, query.stream, query.covers)
+        except BaseException:
+            waiting.close()
+            raise
+        return _read_both(directory, query, waiting)
     # Listed here, not in the generator, so that the error comes from the call.
-    directory = LogDirectory(str(log_dir), query.stream, query.covers)
-    return _read_days(directory, query)
+    return _read_days(LogDirectory(place, query.stream, query.covers), query, None)
 
 
-def _read_days(directory: LogDirectory, query: Query) -> Iterator[Entry | Damage]:
+def _read_both(
+    directory: LogDirectory, query: Query, waiting: Pending
+) -> Iterator[Found | Damage]:
+    with waiting:
+        yield from _read_days(directory, query, waiting)
+        # A record whose timestamp cannot be read is of no day that is not wanted.
+        first, _ = query.bounds()
+        yield from waiting.records(query.predicate(first.date()))
+
+
+def _read_days(
+    directory: LogDirectory, query: Query, waiting: Pending | None
+) -> Iterator[Found | Damage]:
+    problems: list[UnreadableFile] = []
     for day in directory.days():
         accepts = query.predicate(day)
         with directory.open_day(day) as opened:
             yield from opened.unreadable
             for file in opened.files:
-                yield from _read_file(file, accepts)
-
-
-def _read_file(
-    file: OpenFile, accepts: Callable[[Record], bool] | None
-) -> Iterator[Entry | Damage]:
-    path = file.file.path
-    problems: list[str] = []
-    if file.file.compressed:
-        chunks = gzip_chunks(file.fd, problems.append)
-    else:
-        chunks = plain_chunks(file.fd, file.size, problems.append)
-    offset = 0
-    for block in split_lines(chunks):
-        offset = block.offset
-        decode = _refuse if block.end == "limit" else decode_line
-        # The hot loop of all reading.  It is written out: each generator or function
-        # more around a line costs a tenth of what decoding it does.
-        for line in block.lines:
-            try:
-                entry = decode(line)
-            except NotARecordError as e:
-                if not is_blank(line):
-                    for item in _salvage(file, line, offset, _why(block, e)):
-                        if isinstance(item, tuple) and not (
-                            accepts is None or accepts(item[0])
-                        ):
-                            continue
-                        yield item
-            else:
-                if accepts is None or accepts(entry[0]):
-                    yield entry
-            offset += len(line) + 1
-        if block.end != "newline":
-            offset -= 1
-    for problem in problems:
-        yield UnreadableFile(path, offset, problem)
-
-
-def _salvage(
-    file: OpenFile, line: bytes, offset: int, reason: str
-) -> Iterator[Entry | Damage]:
-    return salvage_line(
-        line,
-        file=file.file.path,
-        offset=offset,
-        stream=file.file.stream,
-        reason=reason,
-    )
-
-
-def _refuse(line: bytes) -> Entry:
-    raise NotARecordError(f"part of a line of more than {len(line):,} bytes")
-
-
-def _why(block: Block, error: NotARecordError) -> str:
-    if block.end == "file":
-        return f"unfinished: the file ends inside this line ({error})"
-    return str(error)
+                look = None if waiting is None else waiting.watch(file)
+                for block in blocks_of(file, problems.append):
+                    if look is not None:
+                        look(block)
+                    yield from found_in(block, file.file.path, query.stream, accepts)
+                    if problems:
+                        yield from problems
+                        problems.clear()
+                yield from problems
+                problems.clear()
 
 
 __all__ = ["iter_records", "read_entries"]

@@ -49,6 +49,9 @@ that are not known are kept.
 Entry = tuple[Record, bytes | None]
 """A record, and its line if that is canonical."""
 
+Found = tuple[Record, bytes | None, bytes, int]
+"""An entry; its line, canonical or not, without the newline; the line's offset."""
+
 
 @dataclass(frozen=True, slots=True)
 class MalformedLine:
@@ -72,7 +75,7 @@ class MalformedLine:
 @dataclass(frozen=True, slots=True)
 class UnreadableFile:
     """
-    A log file that could not be read, or not to its end.
+    A log file or spool that could not be read, or not all of it.
 
     Attributes:
         file: its path.
@@ -165,6 +168,7 @@ __all__ = [
     "FIELDS",
     "Damage",
     "Entry",
+    "Found",
     "MalformedLine",
     "NotARecordError",
     "Record",

@@ -26,6 +26,7 @@ from tokenpak.telemetry.read.lines import RECORD_START
 from tokenpak.telemetry.read.records import (
     FIELDS,
     Entry,
+    Found,
     MalformedLine,
     NotARecordError,
     Record,
@@ -48,7 +49,7 @@ _raw_decode = json.JSONDecoder(parse_int=str).raw_decode
 
 def salvage_line(
     line: bytes, *, file: str, offset: int, stream: str, reason: str
-) -> Iterator[Entry | MalformedLine]:
+) -> Iterator[Found | MalformedLine]:
     """
     Yield the records in *line*, which does not decode, and what lies between them.
 
@@ -77,8 +78,10 @@ def salvage_line(
                 file, position, gap, why if gap else "a newline is missing"
             )
             reports += 1
-        yield entry
-        position += gap + len(text[start:end].encode())
+        position += gap
+        raw = text[start:end].encode()
+        yield *entry, raw, position
+        position += len(raw)
         done = end
     left = offset + len(line) - position
     if left or not reports:

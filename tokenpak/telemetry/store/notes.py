@@ -147,9 +147,11 @@ class Notes:
             or not 0 < words[3] <= MAX_SLOTS
             or not 4096 <= words[2] <= 2**30
             or words[2] % 4096
-            or not self._has_a_day()
         ):
             return "has a damaged head"
+        if not self._has_a_day():
+            # What of the spool is in the log cannot be known: for a person to look at.
+            return "has a damaged note: of a day that is none"
         return None
 
     def _has_a_day(self) -> bool:

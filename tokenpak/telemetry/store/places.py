@@ -82,15 +82,42 @@ def used_by_group(log_dir: str) -> bool:
     )
 
 
-def _user_place() -> str:
-    return f"tokenpak-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+def _user_place(user: int | None = None) -> str:
+    if user is None and hasattr(os, "getuid"):
+        user = os.getuid()
+    return f"tokenpak-{'user' if user is None else user}"
 
 
-def _local_directory(log_dir: str) -> str:
+def readable_spool_directories(log_dir: str, spool_dir: str | None = None) -> list[str]:
+    """
+    Return where spools of *log_dir* may be, also those of the user whose it is.
+
+    For whoever only reads: an administrator, or a reporting user.
+
+    Args:
+        log_dir: the log directory, absolute.
+        spool_dir: the setting; None chooses.
+
+    """
+    places = spool_directories(log_dir, spool_dir)
+    try:
+        owner = os.stat(log_dir).st_uid
+        local = _local_directory(log_dir, owner)
+        status = os.lstat(os.path.dirname(local))
+    except OSError:
+        return places
+    # Who owns the log can write into it what they like, so may into its spools.
+    theirs = stat.S_ISDIR(status.st_mode) and status.st_uid == owner
+    if theirs and local not in places:
+        places.append(local)
+    return places
+
+
+def _local_directory(log_dir: str, user: int | None = None) -> str:
     base = "/dev/shm"  # noqa: S108  (what is in it is checked to be ours)
     if not os.path.isdir(base):
         base = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (likewise)
-    return os.path.join(base, _user_place(), _tag(log_dir))
+    return os.path.join(base, _user_place(user), _tag(log_dir))
 
 
 def file_system_of(path: str, mounts: str = "/proc/self/mountinfo") -> str:
@@ -127,6 +154,7 @@ __all__ = [
     "RELIABLE",
     "file_system_of",
     "is_shared",
+    "readable_spool_directories",
     "spool_directories",
     "used_by_group",
 ]

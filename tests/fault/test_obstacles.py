@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fault.ledger import log_lines
-from tests.store.test_modes import put_in_the_way
+from tests.store.obstacles import put_in_the_way
 from tokenpak.telemetry.error_logger import ErrorLogger
 from tokenpak.telemetry.queue import housekeeping
 from tokenpak.telemetry.store import places

@@ -28,7 +28,7 @@ from tokenpak.telemetry.store.spool import spool_paths
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
 ROUNDS = 200
-EXCHANGES = 8
+EXCHANGES = 5
 LOGGERS = 2
 """Each with a writer and descriptors of its own, like two processes."""
 PATIENCE = 60.0

@@ -79,6 +79,31 @@ def test_q1_living_processes_are_left_alone(tmp_path: Path) -> None:
     assert len(still) == 1
 
 
+def test_s5_a_recovery_that_was_not_told_of_group_access_sees_it(
+    tmp_path: Path,
+) -> None:
+    """
+    A command at the shell has not the settings of a service.  The day's file that it
+    makes must not shut out the other users.
+    """
+    modes = {}
+    for group_access in (True, False):
+        place = tmp_path / f"{group_access}"
+        place.mkdir(0o770)
+        spool = SpoolFile.create(
+            OsFiles(group_access=group_access), str(place / "spool"), ERRORS, 2
+        )
+        spool.reserve(0, 1)
+        segment = spool.map(0, 1)
+        spool.notes.set_slot(0, 1)
+        segment.write(make_line("1"))
+        spool.release()
+        assert recover(str(place)).records == 1
+        modes[group_access] = (place / f"errors-{DAY}.jsonl").stat().st_mode & 0o777
+
+    assert modes == {True: 0o660, False: 0o600}
+
+
 def test_q1_a_directory_without_spools_has_nothing_to_recover(tmp_path: Path) -> None:
     """
     Nothing is created by looking.

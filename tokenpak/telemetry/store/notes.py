@@ -153,6 +153,11 @@ class Notes:
         """The process id of the owner, in its own pid namespace."""
         return self._words[5]
 
+    @property
+    def started(self) -> float:
+        """When the owner made the spool, in seconds since the epoch."""
+        return self._words[6] / 1e9
+
     def current(self) -> Note | None:
         """Return the newest note, or None if nothing was ever appended."""
         switch = self._words[_SWITCH]

@@ -21,8 +21,9 @@ from tests.doctor.places import (
     only,
     outcomes,
 )
-from tokenpak.telemetry.doctor import Level, examine, format_json, format_text
+from tokenpak.telemetry.doctor import Level, examine
 from tokenpak.telemetry.doctor import probe as probing
+from tokenpak.telemetry.doctor.report import format_json, format_text
 
 CHECKS = {
     *("log directory", "file system", "spool place", "locks", "spool space"),
@@ -148,7 +149,8 @@ def test_what_is_below_a_file_can_be_told_from_what_is_missing(tmp_path: Path) -
 
 AS_NOBODY = """
 import json, os, sys
-from tokenpak.telemetry.doctor import examine, format_json, format_text
+from tokenpak.telemetry.doctor import examine
+from tokenpak.telemetry.doctor.report import format_json, format_text
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
@@ -275,6 +277,20 @@ def test_the_text_fits_80_columns_and_says_what_to_do(
             assert finding.advice
     assert text.count("->") >= 4
     assert text.endswith("warnings: see the lines above that begin with ->.\n")
+
+
+def test_a_path_can_hold_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the terminal obeys it, nor does it stop the report."""
+    on_file_system(monkeypatch, "ext4")
+    diagnosis = diagnose(tmp_path / "\x1b[2J\n\udcff\u202e")
+    text = format_text(diagnosis)
+
+    assert text.encode()
+    assert json.loads(format_json(diagnosis))["log_dir"] == diagnosis.log_dir
+    assert r"\x1b[2J\n\udcff\u202e" in text.splitlines()[0]
+    assert "\x1b" not in text
 
 
 def test_the_json_says_the_same(healthy: Path) -> None:

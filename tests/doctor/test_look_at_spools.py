@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def test_records_of_a_dead_process_are_counted(tmp_path: Path) -> None:
 
     assert (seen.state, seen.stream, seen.process) == ("orphan", ERRORS, os.getpid())
     assert (seen.records, seen.damaged) == (3, 1)
+    assert seen.oldest == f"{DAY}T12:00:00.000000Z"
     assert seen.dropped == {QUEUE_FULL: 30}
     assert abs(seen.started - time.time()) < 3_600
 
@@ -200,8 +202,24 @@ def test_orphans_are_a_warning_only_while_nobody_is_there_to_append_them(
     assert "records that wait: 6" in orphaned.what
     assert str(tmp_path) in orphaned.advice
     living, waiting = found(together, "spools")
-    assert (living.level, waiting.level) == (Level.OK, Level.NOTE)
+    assert waiting.level == Level.NOTE
     assert str(os.getpid()) in living.what
+
+
+def test_x2_records_that_wait_for_long_in_a_living_process_are_a_warning(
+    tmp_path: Path,
+) -> None:
+    """The log is not being written; for a moment it is nothing."""
+    spool, _ = make_orphan(tmp_path, [make_line("first"), make_line("second")])
+    noon = datetime.fromisoformat(f"{DAY}T12:00:00Z").timestamp()
+    soon = examine(tmp_path, environ={}, now=noon + 1)
+    late = examine(tmp_path, environ={}, now=noon + 60)
+    spool.remove()
+
+    assert only(soon, "spools").level == Level.OK
+    assert only(late, "spools").level == Level.WARNING
+    assert f"the first since {DAY}T12:00:00.000000Z" in only(late, "spools").what
+    assert only(late, "spools").advice
 
 
 def test_an_empty_orphan_is_a_note(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def doctor(form: str, log_dir: str | None) -> None:
     looked at, not recovered, and a temporary file is removed at once.
     """
     # Imported here: it asks multiprocessing, which other commands need not load.
-    from tokenpak.telemetry.doctor import (  # noqa: PLC0415
-        examine,
+    from tokenpak.telemetry.doctor import examine  # noqa: PLC0415
+    from tokenpak.telemetry.doctor.report import (  # noqa: PLC0415
         format_json,
         format_text,
     )

@@ -21,7 +21,6 @@ from tokenpak.telemetry.doctor.finding import (
     Level,
     SpoolInfo,
 )
-from tokenpak.telemetry.doctor.report import format_json, format_text
 
 __all__ = [
     "Diagnosis",
@@ -30,6 +29,4 @@ __all__ = [
     "Level",
     "SpoolInfo",
     "examine",
-    "format_json",
-    "format_text",
 ]

@@ -186,8 +186,9 @@ def check_spool_place(scene: Scene) -> Iterator[Finding]:
     check, place = "spool place", scene.spool_place
     if scene.foreign or (scene.exists and not scene.writable):
         return  # what this user could have says nothing of what that user has
-    if place is not None and not scene.exists:
-        yield Finding(check, Level.OK, f"will be {place}")
+    if not scene.exists:
+        if place == scene.spool_places[0]:
+            yield Finding(check, Level.OK, f"will be {place}")
         return
     if place is None:
         reasons = "; ".join(f"{p}: {why}" for p, why in scene.refusals.items())

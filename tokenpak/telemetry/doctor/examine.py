@@ -64,7 +64,7 @@ def examine(
         *check_permissions(scene),
         *check_space(scene),
         *check_clock(scene),
-        *check_spools(spools, scene.log_dir),
+        *check_spools(spools, scene),
         *check_settings(settings, environ),
         *check_descriptors(scene),
         *check_python(),

@@ -68,6 +68,8 @@ class SpoolInfo:
     """When it was made, in seconds since the epoch."""
     records: int = 0
     """How many accepted records in it are not in the log yet."""
+    oldest: str = ""
+    """The timestamp of the first of them; empty if there is none."""
     damaged: int = 0
     """How many lines in it are no records any more."""
     dropped: Mapping[str, int] | None = None

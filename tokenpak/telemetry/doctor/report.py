@@ -45,7 +45,7 @@ def format_text(
     """
     columns = max(40, columns)
     indent = 2 + _LEVEL + _CHECK
-    lines = [f"Log directory: {diagnosis.log_dir}", ""]
+    lines = [f"Log directory: {_plain_text(diagnosis.log_dir)}", ""]
     for finding in diagnosis.findings:
         word = _WORDS[finding.level]
         head = f"  {paint(word, _COLOURS[word])}{' ' * (_LEVEL - len(word))}"
@@ -64,10 +64,21 @@ def format_text(
     return "\n".join(lines)
 
 
+def _plain_text(text: str) -> str:
+    """Return *text* with escapes for what a terminal would obey or not print."""
+    # A path may hold any byte: a newline, the start of a control sequence, no UTF-8.
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 def _wrap(text: str, width: int) -> list[str]:
     # Paths and commands stay whole, so that they can be copied.
     return textwrap.wrap(
-        text, max(20, width), break_long_words=False, break_on_hyphens=False
+        _plain_text(text),
+        max(20, width),
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
@@ -98,7 +109,7 @@ def format_json(diagnosis: Diagnosis) -> str:
         "spools": [dataclasses.asdict(spool) for spool in diagnosis.spools],
         "settings": diagnosis.settings._asdict(),
     }
-    return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(shown, indent=2, ensure_ascii=True) + "\n"
 
 
 __all__ = ["COLUMNS", "Paint", "format_json", "format_text"]

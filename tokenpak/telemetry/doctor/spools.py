@@ -16,11 +16,12 @@ import os
 import shlex
 import stat
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 from tokenpak.telemetry.doctor.finding import Finding, Level, SpoolInfo, SpoolState
 from tokenpak.telemetry.doctor.scene import Scene
-from tokenpak.telemetry.store.days import split_days
+from tokenpak.telemetry.store.days import LINE_START, split_days
 from tokenpak.telemetry.store.names import day_file_name
 from tokenpak.telemetry.store.notes import MAX_SLOTS, Note, Notes
 from tokenpak.telemetry.store.orphan import pieces_of, unconsumed
@@ -34,6 +35,10 @@ _FLAGS: Final = (
     | getattr(os, "O_NONBLOCK", 0)
 )
 _NAMED: Final = 5
+_STAMP: Final = slice(len(LINE_START), len(LINE_START) + 27)
+STALE: Final = 10.0
+"""Seconds; a record that has waited for so long in a living process waits for more than
+the next batch."""
 
 
 def look_at_spools(scene: Scene) -> list[SpoolInfo]:
@@ -77,7 +82,7 @@ def _look_inside(fd: int, path: str, size: int, log_dir: str) -> SpoolInfo:
     if problem is not None:
         return SpoolInfo(path, "damaged", reason=problem)
     segments = _load(fd, size, notes)
-    records, damaged = _count(segments, notes, log_dir)
+    records, oldest, damaged = _count(segments, notes, log_dir)
     return SpoolInfo(
         path,
         state,
@@ -85,6 +90,7 @@ def _look_inside(fd: int, path: str, size: int, log_dir: str) -> SpoolInfo:
         notes.owner,
         notes.started,
         records,
+        oldest,
         damaged,
         {drops.reason: drops.total for drops in notes.drops()},
     )
@@ -126,22 +132,23 @@ def _load(fd: int, size: int, notes: Notes) -> list[Segment]:
     return segments
 
 
-def _count(segments: list[Segment], notes: Notes, log_dir: str) -> tuple[int, int]:
-    """Return how many records are not in the log, and how many lines are damaged."""
+def _count(segments: list[Segment], notes: Notes, log_dir: str) -> tuple[int, str, int]:
+    """Return how many records are not in the log, since when, and damaged lines."""
     note = notes.current()
-    records = damaged = 0
+    waiting: list[bytes] = []  # ranges of lines
+    damaged = 0
     if note is not None and not note.done:
         pieces = pieces_of(segments, note)
         there = whole_lines(pieces, _in_log(note, pieces, notes.stream, log_dir))
-        left = behind(pieces, there)
-        records = sum(bytes(piece.view).count(b"\n") for piece in left)
+        waiting += [bytes(piece.view) for piece in behind(pieces, there)]
     for segment, start, end in unconsumed(segments, note):
         for run in split_days(segment, start, end):
             if run.day:
-                records += run.lines
+                waiting.append(segment[run.start : run.end])
             elif run.end < end:  # at the end it is a line that was never accepted
                 damaged += run.lines
-    return records, damaged
+    oldest = waiting[0][_STAMP].decode("ascii", "replace") if waiting else ""
+    return sum(lines.count(b"\n") for lines in waiting), oldest, damaged
 
 
 def _in_log(note: Note, pieces: list[Piece], stream: str, log_dir: str) -> int:
@@ -165,12 +172,12 @@ def _in_log(note: Note, pieces: list[Piece], stream: str, log_dir: str) -> int:
         os.close(fd)
 
 
-def check_spools(spools: list[SpoolInfo], log_dir: str) -> Iterator[Finding]:
+def check_spools(spools: list[SpoolInfo], scene: Scene) -> Iterator[Finding]:
     """Tell what *spools* come to."""
     living = [spool for spool in spools if spool.state == "living"]
     orphans = [spool for spool in spools if spool.state == "orphan"]
-    yield from _tell_living(living)
-    yield from _tell_orphans(orphans, log_dir, somebody=bool(living))
+    yield from _tell_living(living, scene.now)
+    yield from _tell_orphans(orphans, scene.log_dir, somebody=bool(living))
     for state, level, meaning, advice in (
         (
             "damaged",
@@ -206,7 +213,7 @@ def check_spools(spools: list[SpoolInfo], log_dir: str) -> Iterator[Finding]:
         )
 
 
-def _tell_living(living: list[SpoolInfo]) -> Iterator[Finding]:
+def _tell_living(living: list[SpoolInfo], now: float) -> Iterator[Finding]:
     if not living:
         return
     waiting = sum(spool.records for spool in living)
@@ -214,15 +221,29 @@ def _tell_living(living: list[SpoolInfo]) -> Iterator[Finding]:
     named = ", ".join(map(str, owners[:_NAMED]))
     more = f" and {len(owners) - _NAMED:,} more" if len(owners) > _NAMED else ""
     noun = "process" if len(owners) == 1 else "processes"
-    yield Finding(
-        "spools",
-        Level.OK,
-        f"{len(living)} of living {noun} {named}{more}; records that wait: {waiting:,}",
-        "If that number stays large, the log is not being written: see free space, and "
-        "who holds the lock (fuser -v on the day's file)."
-        if waiting
-        else "",
+    text = (
+        f"{len(living)} of living {noun} {named}{more}; records that wait: {waiting:,}"
     )
+    oldest = min((spool.oldest for spool in living if spool.oldest), default="")
+    if oldest and _age(oldest, now) > STALE:
+        yield Finding(
+            "spools",
+            Level.WARNING,
+            f"{text}, the first since {oldest}",
+            "The log is not being written.  They are held in the spool until it is.",
+            "See what is said of space and permissions here; see who holds the lock: "
+            "fuser -v on the day's file; see the warnings of the application's logger "
+            "tokenpak.telemetry.",
+        )
+    else:
+        yield Finding("spools", Level.OK, text)
+
+
+def _age(stamp: str, now: float) -> float:
+    try:
+        return now - datetime.fromisoformat(stamp).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _tell_orphans(

@@ -32,7 +32,7 @@ from tokenpak.telemetry.store.names import ERRORS, EVENTS, STREAMS
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
 DAYS = [f"2026-03-{day}" for day in range(20, 24)]
-DEADLINE = 60.0
+DEADLINE = 90.0
 SMALLEST = 600
 """Bytes of a line that is alone in its file.  rsyslog knows files of less than 512
 bytes by their inode alone, for some seconds after they were moved, too: its page says
@@ -47,9 +47,20 @@ def _gnu_tail() -> bool:
     return b"GNU" in done.stdout
 
 
+def _is_confined(program: str) -> bool:
+    profiles = Path("/sys/kernel/security/apparmor/profiles")
+    try:
+        return f"{program} (enforce)" in profiles.read_text()
+    except OSError:
+        return False
+
+
 RSYSLOGD = shutil.which("rsyslogd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 needs_tail = pytest.mark.skipif(not _gnu_tail(), reason="GNU tail is not installed")
-needs_rsyslog = pytest.mark.skipif(RSYSLOGD is None, reason="rsyslog is not installed")
+needs_rsyslog = pytest.mark.skipif(
+    RSYSLOGD is None or _is_confined("rsyslogd"),
+    reason="rsyslog is not installed, or kept out of other places by AppArmor",
+)
 
 
 def lines_of(log_dir: Path) -> Counter[bytes]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -248,3 +251,41 @@ def test_a_spool_that_vanishes_meanwhile_is_no_trouble(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "spool")
 
     assert look(path, str(tmp_path)).state == "unreadable"
+
+
+KILLED = """
+import os, sys
+from tokenpak.telemetry.error_logger import ErrorLogger
+logger = ErrorLogger(sys.argv[1], linger=10)
+for number in range(7):
+    logger.log_error(str(number), ValueError("x"))
+    logger.log_event("done", str(number))
+print(os.getpid(), flush=True)
+sys.stdin.readline()
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.fault
+def test_q1_what_a_killed_process_had_accepted_is_counted(tmp_path: Path) -> None:
+    """As its own while it lives, as an orphan's afterwards, and recovered in the end."""
+    log_dir = tmp_path / "logs"
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(log_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        living = examine(log_dir, environ={}).spools
+        process.communicate("go\n", timeout=60)
+    dead = examine(log_dir, environ={}).spools
+
+    assert process.returncode == -signal.SIGKILL
+    assert {(spool.state, spool.process) for spool in living} == {("living", pid)}
+    assert {(spool.state, spool.process) for spool in dead} == {("orphan", pid)}
+    assert sorted(spool.stream for spool in dead) == ["errors", "events"]
+    for spools in (living, dead):
+        assert [spool.records for spool in spools] == [7, 7]
+    assert recover(str(log_dir)).records == 14

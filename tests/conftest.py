@@ -11,6 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.faultguard import FaultGuard
 from tokenpak.telemetry.error_logger import ErrorLogger
 
 # No time is asserted: the machine may be busy.  In CI the examples are the same each
@@ -22,6 +23,11 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("tokenpak")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count the fault tests of a run in CI."""
+    config.pluginmanager.register(FaultGuard(config), "faultguard")
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,8 @@ def test_each_block_is_run_or_says_why_not(page: Path) -> None:
         assert block.marks.get("not run") != "", f"{block}: say why it is not run"
         if block.language == "json":
             json.loads(block.text)
+        if block.language == "toml":
+            tomllib.loads(block.text)
 
 
 @pytest.mark.parametrize("page", LINKING, ids=name_of)

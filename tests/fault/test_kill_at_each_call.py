@@ -79,8 +79,7 @@ def test_q1_recovery_killed_at_each_system_call(call: str, tmp_path: Path) -> No
         place = tmp_path / f"{number}"
         place.mkdir()
         log_dir, ledger = place / "logs", place / "ledger"
-        # So many that they don't all come into the first append, on a busy machine.
-        worker = start_waiting(log_dir, ledger, "w", "2", "4000", "--pause", "0.0005")
+        worker = start_waiting(log_dir, ledger, "w", "2", "40", "--flush")
         # Killed as it enters the second append: noted, and nothing of it written.
         assert run_traced(worker, "writev:signal=KILL:when=2") == -signal.SIGKILL
         acknowledged = Ledger(ledger, 2).acknowledged()

@@ -1,10 +1,11 @@
 """
 The program that is killed: logs in several threads, and keeps its ledger.
 
-    worker.py LOG_DIR LEDGER NAME THREADS CALLS [--wait] [--pause SECONDS]
+    worker.py LOG_DIR LEDGER NAME THREADS CALLS [--wait] [--pause SECONDS] [--flush]
 
 With --wait it says "ready" and waits for a line before its first record, so that a
-tracer can attach.
+tracer can attach.  With --flush each thread flushes when it has made half of its calls,
+so that there are two batches at least, however busy the machine is.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def run(
     thread: int,
     calls: int,
     pause: float,
+    flush_at: int,
 ) -> None:
     context = {"model": "gpt-4", "provider": "openai", "padding": "x" * (thread * 400)}
     try:
@@ -40,6 +42,8 @@ def run(
         for number in range(calls):
             logger.log_error(request_id(name, thread, number), error, context)
             ledger.words[thread] = number + 1
+            if number + 1 == flush_at:
+                logger.flush(60)
             if pause:
                 time.sleep(pause)
 
@@ -53,6 +57,7 @@ def main() -> None:
     parser.add_argument("calls", type=int)
     parser.add_argument("--wait", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--flush", action="store_true")
     parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args()
     ledger = Ledger(given.ledger, given.threads)
@@ -63,7 +68,10 @@ def main() -> None:
     threads = [
         threading.Thread(
             target=run,
-            args=(logger, ledger, given.name, number, given.calls, given.pause),
+            args=(
+                *(logger, ledger, given.name, number, given.calls, given.pause),
+                given.calls // 2 if given.flush else 0,
+            ),
         )
         for number in range(given.threads)
     ]

@@ -4,8 +4,8 @@ The command ``tokenpak``: groups, and the commands that are registered in them.
 Thin: a command turns its options into one call of the library, and what comes back into
 a message and an exit status.  Each is a module here; to add one, add it to COMMANDS.
 
-Exit status: 0 done, also if damage was skipped and reported; 1 it could not be done, or
-verify found damage; 2 wrong usage.
+Exit status: 0 done, also if damage was skipped and reported; 1 it could not be done,
+or a person should look; 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import click
 import tokenpak
 from tokenpak.cli.archive import archive
 from tokenpak.cli.demo import demo
+from tokenpak.cli.doctor import doctor
 from tokenpak.cli.export import export
 from tokenpak.cli.options import HELP
 from tokenpak.cli.prune import prune
@@ -26,6 +27,7 @@ from tokenpak.cli.verify import verify
 COMMANDS: Final[tuple[click.Command, ...]] = (
     archive,
     demo,
+    doctor,
     export,
     prune,
     repair,

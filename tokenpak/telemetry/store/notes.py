@@ -184,6 +184,11 @@ class Notes:
         """Which start of the machine the owner belongs to; 0: not known."""
         return self._words[7]
 
+    @property
+    def started(self) -> float:
+        """When the owner made the spool, in seconds since the epoch."""
+        return self._words[6] / 1e9
+
     def current(self) -> Note | None:
         """Return the newest note, or None if nothing was ever appended."""
         switch = self._words[_SWITCH]

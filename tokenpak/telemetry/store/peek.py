@@ -78,6 +78,8 @@ class SpoolView:
         path: as given.
         stream: which stream its records are for.
         owner: the process id of its owner, in that one's own pid namespace.
+        started: when its owner made it, in seconds since the epoch.
+        drops: what its owner dropped.
         identity: device and inode of the file.
         of_this_boot: whether its notes can be believed.  Otherwise the log may have
             what they call pending, synced before the power failed.
@@ -101,6 +103,7 @@ class SpoolView:
             head = self._steady_head()
             notes = Notes(memoryview(head).cast("Q"))
             self.stream, self.owner = notes.stream, notes.owner
+            self.started, self.drops = notes.started, notes.drops()
             self.of_this_boot = notes.boot in {0, current_boot()}
             self._segment_bytes = notes.segment_bytes
             self._slots = sorted(
@@ -134,6 +137,17 @@ class SpoolView:
         # Of whoever asked for records and never looked at one.
         if hasattr(self, "_fd"):
             self.close()
+
+    def is_locked(self) -> bool:
+        """Return whether its owner lives, by trying its lock for a moment."""
+        import fcntl  # noqa: PLC0415  (where there are spools, there is fcntl)
+
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        return False
 
     def stretches(self) -> list[Lines]:
         """Return where lines are pending, in order; no line lies in two of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import gzip
 import os
 import stat
@@ -490,6 +491,81 @@ def test_s4_a_reader_sees_each_record_once_between_any_two_operations(
     disk.between = lambda _: None
 
     assert len(disk.calls) == steps_of(tmp_path)
+
+
+class Others:
+    """Other processes: two late records a day, one behind the other, and archiving."""
+
+    def __init__(self, log_dir: Path, expected: list[str]) -> None:
+        self.log_dir = log_dir
+        self.expected = expected
+
+    def come(self) -> None:
+        for turn in ("first", "second"):
+            day_files = DayFiles(OsFiles(), str(self.log_dir))
+            for number in range(22, 27):
+                name, day = f"{turn} {number}", f"2026-03-{number}"
+                try:
+                    with day_files.locked(ERRORS, day) as log:
+                        log.write([make_line(name, 100, day)])
+                except Contended:
+                    continue
+                self.expected.append(name)
+            day_files.close()
+            archive_fully(self.log_dir)
+        self.check()
+
+    def check(self) -> None:
+        assert ids(self.log_dir) == sorted(self.expected)
+
+
+def test_s4_another_archiver_and_a_late_record_come_between_any_two_operations(
+    tmp_path: Path,
+) -> None:
+    """What was looked at a moment ago may be another file by now."""
+    for at in range(steps_of(tmp_path)):
+        log_dir = tmp_path / f"{at}"
+        others = Others(log_dir, prepared(log_dir))
+        disk = FaultyEntries(OsFiles())
+        disk.interrupt = (at, others.come)
+        archiver = make_archiver(log_dir, disk)
+        run(archiver)
+
+        assert archiver.result.failed == (), at
+        others.check()
+        archive_fully(log_dir)
+        others.check()
+        assert all(name.endswith(".jsonl.gz") for name in tree(log_dir)), at
+
+
+def exhaust(steps: Iterator[int]) -> None:
+    for _ in steps:
+        pass
+
+
+def test_s4_another_archiver_ends_between_any_two_operations(tmp_path: Path) -> None:
+    """It works on the file whose name is wanted: the name is never taken for free."""
+    at = 0
+    while True:
+        log_dir = tmp_path / f"{at}"
+        write_log(log_dir, lines("early"), archived=True)
+        other = make_archiver(log_dir).steps()
+        while not list(log_dir.glob("archive/.*")):
+            next(other)
+        write_log(log_dir, lines("late"))
+        disk = FaultyEntries(OsFiles())
+        disk.interrupt = (at, functools.partial(exhaust, other))
+        run(make_archiver(log_dir, disk))
+        exhaust(other)
+
+        assert ids(log_dir) == ["early", "late"], at
+        assert {path.stem for path in (log_dir / "archive").iterdir()} == {
+            NAME,
+            f"errors-{DAY}.1.jsonl",
+        }, at
+        at += 1
+        if at > len(disk.calls):
+            break
 
 
 def test_s4_closed_at_each_step_nothing_is_half_done(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ class Upkeep:
         elif now < self._rested:
             return self._rested - now
         try:
+            next(self._steps)  # at least one, however busy the machine is
             while time.monotonic() - now < TURN:
                 next(self._steps)
         except StopIteration:
@@ -120,7 +121,8 @@ class Upkeep:
         except Exception as error:
             self._steps = None
             self._due = time.monotonic() + jittered(*AGAIN)
-            self._warn(self._settings.log_dir, str(error))
+            reason = getattr(error, "strerror", None) or str(error)
+            self._warn(getattr(error, "filename", "") or self._settings.log_dir, reason)
             return self._due - time.monotonic()
         end = time.monotonic()
         self._rested = end + REST * (end - now)
@@ -198,7 +200,7 @@ class Upkeep:
     def _warn(self, path: str, reason: str) -> None:
         self._trouble.warn(
             "archive",
-            f"Failed to archive log file {path}: {reason}. Its records stay readable "
+            f"Failed to archive {path}: {reason}. Its records stay readable "
             f"where they are, and it is tried again. Check that "
             f"{os.path.join(self._settings.log_dir, ARCHIVE_DIR)} is a writable "
             f"directory with free space, or see: tokenpak telemetry archive",

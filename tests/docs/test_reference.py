@@ -14,6 +14,7 @@ import pytest
 
 from tokenpak.telemetry import error_logger, errors, read
 from tokenpak.telemetry.queue import recovery
+from tokenpak.telemetry.store import archive, manage, retention
 
 from .pages import DOCS, ROOT, Block, blocks_of, rows_of, sections_of
 
@@ -26,6 +27,10 @@ PUBLIC = {
     **{name: getattr(read, name) for name in read.__all__},
     "recover": recovery.recover,
     "Recovered": recovery.Recovered,
+    "archive_days": manage.archive_days,
+    "Archived": archive.Archived,
+    "prune_archives": manage.prune_archives,
+    "Pruned": retention.Pruned,
     "TelemetryError": errors.TelemetryError,
     "SettingError": errors.SettingError,
 }
@@ -35,7 +40,15 @@ METHODS = {
     if not name.startswith("_")
 }
 SIGNATURES = [block for block in blocks_of(API) if "signature" in block.marks]
-WITH_ATTRIBUTES = ("Stats", "Exported", "MalformedLine", "UnreadableFile", "Recovered")
+WITH_ATTRIBUTES = (
+    "Stats",
+    "Exported",
+    "MalformedLine",
+    "UnreadableFile",
+    "Recovered",
+    "Archived",
+    "Pruned",
+)
 EXPECTED_PROMISES = [
     *("C1", "C2", "C3", "Q1", "Q2", "Q3", "Q4", "Q5", "Q6"),
     *("S1", "S2", "S3", "S4", "S5", "R1", "R2", "M1", "X1", "X2"),
@@ -69,7 +82,7 @@ def test_what_is_made_from_the_code_is_not_stale(
 def test_every_public_name_has_a_section() -> None:
     """What the modules offer is on the page, and the page has nothing else."""
     names = set(PUBLIC) | set(METHODS)
-    chapters = {"API", "Logging", "Reading", "Recovering", "Errors"}
+    chapters = {"API", "Logging", "Reading", "Recovering", "Archiving", "Errors"}
 
     assert set(sections_of(API)) == names | chapters
 

@@ -16,7 +16,7 @@ import pytest
 from tests.queue.logs import Make, eventually
 from tests.queue.rig import make_line
 from tests.read.log_making import write_log
-from tests.store.archiving import FaultyEntries, ids, tree
+from tests.store.archiving import FastEntries, FaultyEntries, ids, tree
 from tokenpak.telemetry.queue import upkeep
 from tokenpak.telemetry.queue.trouble import Trouble
 from tokenpak.telemetry.queue.upkeep import Upkeep
@@ -50,7 +50,7 @@ class Rig:
         self,
         log_dir: Path,
         monkeypatch: pytest.MonkeyPatch,
-        entries: Callable[[OsFiles], Entries] = Entries,
+        entries: Callable[[OsFiles], Entries] = FastEntries,
         own: list[Notes] | None = None,
         **settings: Any,
     ) -> None:
@@ -83,11 +83,12 @@ class Rig:
         return self.finish()
 
     def finish(self) -> int:
-        for turns in range(1, 10_000):
+        for turns in range(1, 10_000_000):
             wait = self.upkeep.turn()
             if wait > 100:
                 return turns
             self.now += wait
+            os.sched_yield()  # to the thread that forces to the disk
         raise AssertionError("it never ends")
 
 
@@ -164,6 +165,7 @@ def test_a_fifth_of_a_core_at_most(
         again = rig.upkeep.turn()
         assert rig.now - early < 0.01, "it rests"
         rig.now += again
+        os.sched_yield()
 
     assert worked > 1
     assert worked < (rig.now - begin) / 4
@@ -360,10 +362,11 @@ def test_where_errors_are_rare_a_clock_that_ran_evenly_for_a_day_is_believed(
 def half_way(rig: Rig, log_dir: Path) -> None:
     """Go on until there is a temporary file."""
     rig.now += rig.upkeep.turn()
-    for _ in range(1000):
+    for _ in range(1_000_000):
         if list(log_dir.glob("archive/.*")):
             return
         rig.now += rig.upkeep.turn()
+        os.sched_yield()
     raise AssertionError("there never is one")
 
 
@@ -435,3 +438,57 @@ def test_quit_is_at_once_if_nothing_goes_on(
     rig = Rig(tmp_path, monkeypatch)
 
     rig.upkeep.quit(lambda: pytest.fail("woken"), 60)
+
+
+def test_records_are_appended_while_a_disk_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is forced to it, and however long it takes."""
+    write_days(tmp_path, 8)
+    begun: SimpleQueue[str] = SimpleQueue()
+    disk_is_done = threading.Semaphore(0)
+    thread = threading.get_ident()
+
+    class Slow(Entries):
+        def sync(self, fd: int) -> None:
+            self.sync_directory("")
+
+        def sync_directory(self, path: str) -> None:
+            assert threading.get_ident() != thread
+            begun.put(path)
+            assert disk_is_done.acquire(timeout=60)
+
+    rig = Rig(tmp_path, monkeypatch, Slow)
+    rig.now += rig.upkeep.turn()
+    for number in range(4):
+        while begun.empty():
+            rig.now += rig.upkeep.turn()
+            assert rig.upkeep._steps is not None
+        begun.get()
+        for _ in range(10):  # each turn is over at once
+            wait = rig.upkeep.turn()
+            assert 0 < wait < 0.1, number
+            rig.now += wait
+        disk_is_done.release()
+    rig.finish()
+
+    assert tree(tmp_path) == [f"archive/errors-{days_ago(8)}.jsonl.gz"]
+
+
+def test_where_no_thread_is_to_be_had_the_disk_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Better late records than no archive."""
+
+    def fail(*_args: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    write_days(tmp_path, 8)
+    rig = Rig(tmp_path, monkeypatch)
+    monkeypatch.setattr(
+        "tokenpak.telemetry.queue.upkeep._thread.start_new_thread", fail
+    )
+
+    rig.run()
+
+    assert tree(tmp_path) == [f"archive/errors-{days_ago(8)}.jsonl.gz"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,7 +91,7 @@ class Rig:
             if wait > 100:
                 return turns
             self.now += wait
-            os.sched_yield()  # to the thread that forces to the disk
+            time.sleep(0.0001)  # for the thread that forces to the disk
         raise AssertionError("it never ends")
 
 
@@ -165,7 +168,7 @@ def test_a_fifth_of_a_core_at_most(
         again = rig.upkeep.turn()
         assert rig.now - early < 0.01, "it rests"
         rig.now += again
-        os.sched_yield()
+        time.sleep(0.0001)
 
     assert worked > 1
     assert worked < (rig.now - begin) / 4
@@ -366,7 +369,7 @@ def half_way(rig: Rig, log_dir: Path) -> None:
         if list(log_dir.glob("archive/.*")):
             return
         rig.now += rig.upkeep.turn()
-        os.sched_yield()
+        time.sleep(0.0001)
     raise AssertionError("there never is one")
 
 
@@ -463,6 +466,7 @@ def test_records_are_appended_while_a_disk_is_waited_for(
     for number in range(4):
         while begun.empty():
             rig.now += rig.upkeep.turn()
+            time.sleep(0.0001)
             assert rig.upkeep._steps is not None
         begun.get()
         for _ in range(10):  # each turn is over at once
@@ -492,3 +496,38 @@ def test_where_no_thread_is_to_be_had_the_disk_is_waited_for(
     rig.run()
 
     assert tree(tmp_path) == [f"archive/errors-{days_ago(8)}.jsonl.gz"]
+
+
+ENDS = """
+import glob, sys, time
+from tokenpak.telemetry.error_logger import ErrorLogger
+from tokenpak.telemetry.queue import upkeep
+from tokenpak.telemetry.store import packing
+upkeep.FIRST = (0.0, 0.0)
+upkeep.QUIT_TIMEOUT = 60.0
+packing.PIECE = 64
+logger = ErrorLogger(sys.argv[1], exit_timeout=60)
+logger.log_event("first")
+while not glob.glob(sys.argv[1] + "/archive/.*.tmp"):
+    time.sleep(0.001)
+if sys.argv[2] == "close":
+    logger.close()
+"""
+
+
+@pytest.mark.parametrize("way", ["close", "end"])
+def test_a_process_that_ends_while_it_archives_leaves_no_temporary_file(
+    log_dir: Path, way: str
+) -> None:
+    """Neither if its logger is closed, nor if it just ends."""
+    day = days_ago(8)
+    names = [f"{number}" for number in range(3000)]
+    write_log(log_dir, b"".join(make_line(name, 300, day) for name in names), day)
+
+    command = [sys.executable, "-c", ENDS, str(log_dir), way]
+    subprocess.run(command, check=True, timeout=110)
+
+    assert [name for name in tree(log_dir) if name.startswith("archive")] == [
+        f"archive/errors-{day}.jsonl"
+    ]
+    assert ids(log_dir) == sorted(names)

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.fault
 ARCHIVERS = 16
 WRITERS = 2
 DAYS = ("2026-03-24", "2026-03-25", "2026-03-26")
-SIZES = (1, 20, 1500)
+SIZES = (1, 20, 800)
 LATE = 15
 """Records of each writer."""
 MOST_PASSES = 10_000

@@ -30,7 +30,7 @@ from tokenpak.telemetry.queue.trouble import Trouble
 from tokenpak.telemetry.settings import Settings
 from tokenpak.telemetry.store.archive import WAITING, Archived, Archiver
 from tokenpak.telemetry.store.dayfiles import DayFiles
-from tokenpak.telemetry.store.entries import Entries
+from tokenpak.telemetry.store.entries import CAN_ARCHIVE, Entries
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.manage import older_than
 from tokenpak.telemetry.store.names import ARCHIVE_DIR, parse_log_name
@@ -169,7 +169,7 @@ class Upkeep:
         self._due = time.monotonic() + _until_midnight() + jittered(*AFTER_MIDNIGHT)
         self._day_files.let_go_of_gone()
         days = self._settings.archive_after_days
-        if days:
+        if days and CAN_ARCHIVE:
             archiver = Archiver(
                 self._disk,
                 self._files,

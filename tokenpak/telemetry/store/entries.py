@@ -31,6 +31,8 @@ _OPEN: Final = (
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _LISTED_AT_ONCE: Final = 256
 """Names in a piece: about 0.3 ms."""
+CAN_ARCHIVE: Final = os.name != "nt"
+"""Windows neither renames nor deletes a file that somebody has open."""
 _NO_SYNC: Final = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS})
 """What file systems say that cannot force a directory to the disk."""
 
@@ -211,6 +213,8 @@ def _mode_like(fd: int, model: os.stat_result) -> int:
 
 
 def _own_like(file: int | str, model: os.stat_result) -> None:
+    if not hasattr(os, "chown"):
+        return  # Windows: files belong to who may write to the directory
     for uid in (model.st_uid, -1):  # the owner only root may give away
         try:
             os.chown(file, uid, model.st_gid)
@@ -219,4 +223,4 @@ def _own_like(file: int | str, model: os.stat_result) -> None:
         return
 
 
-__all__ = ["Entries", "same_file"]
+__all__ = ["CAN_ARCHIVE", "Entries", "same_file"]

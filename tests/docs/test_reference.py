@@ -14,6 +14,7 @@ import pytest
 
 from tokenpak.telemetry import doctor, error_logger, errors, read
 from tokenpak.telemetry.queue import recovery
+from tokenpak.telemetry.store import archive, manage, retention
 
 from .pages import DOCS, ROOT, Block, blocks_of, rows_of, sections_of
 
@@ -27,6 +28,10 @@ PUBLIC = {
     **{name: getattr(doctor, name) for name in doctor.__all__},
     "recover": recovery.recover,
     "Recovered": recovery.Recovered,
+    "archive_days": manage.archive_days,
+    "Archived": archive.Archived,
+    "prune_archives": manage.prune_archives,
+    "Pruned": retention.Pruned,
     "TelemetryError": errors.TelemetryError,
     "SettingError": errors.SettingError,
 }
@@ -40,6 +45,7 @@ WITH_ATTRIBUTES = (
     *("Stats", "Exported", "MalformedLine", "UnreadableFile", "Recovered"),
     *("Finding", "Repaired"),
     *("Diagnosis", "CheckResult", "Fate", "SpoolInfo"),
+    *("Archived", "Pruned"),
 )
 EXPECTED_PROMISES = [
     *("C1", "C2", "C3", "Q1", "Q2", "Q3", "Q4", "Q5", "Q6"),
@@ -74,7 +80,8 @@ def test_what_is_made_from_the_code_is_not_stale(
 def test_every_public_name_has_a_section() -> None:
     """What the modules offer is on the page, and the page has nothing else."""
     names = set(PUBLIC) | set(METHODS)
-    chapters = {"API", "Logging", "Reading", "Recovering", "Examining", "Errors"}
+    chapters = {"API", "Logging", "Reading", "Recovering", "Archiving", "Examining"}
+    chapters |= {"Errors"}
 
     assert set(sections_of(API)) == names | chapters
 

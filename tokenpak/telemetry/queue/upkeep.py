@@ -6,8 +6,9 @@ midnight UTC, which is when there is something to do; sooner if something was pu
 All these times are drawn at random, so that a hundred workers don't look at once.
 
 Neither calls nor appends are held up: a turn is half a millisecond of work or a single
-step more (64 KiB compressed, or one forcing to the disk), then four times as long
-nothing, so it takes a fifth of a core at most.  Nothing waits for a lock.
+step more (64 KiB compressed), then four times as long nothing, so it takes a fifth of a
+core at most.  Nothing waits for a lock.  Forcing to the disk may take long on a busy
+one, so a thread is made for each time, and records are appended meanwhile.
 
 Errors are warned of and tried again later; none gets out (X2).  A process that ends in
 the middle deletes its temporary file; one that is killed leaves it to the next.
@@ -16,9 +17,10 @@ A forked child forgets what its parent was at, and looks by itself when it logs.
 
 from __future__ import annotations
 
+import _thread
 import os
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -26,9 +28,9 @@ from typing import Final
 from tokenpak.telemetry.queue.jitter import jittered
 from tokenpak.telemetry.queue.trouble import Trouble
 from tokenpak.telemetry.settings import Settings
-from tokenpak.telemetry.store.archive import Archived, Archiver
+from tokenpak.telemetry.store.archive import WAITING, Archived, Archiver
 from tokenpak.telemetry.store.dayfiles import DayFiles
-from tokenpak.telemetry.store.entries import Entries
+from tokenpak.telemetry.store.entries import CAN_ARCHIVE, Entries
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.manage import older_than
 from tokenpak.telemetry.store.names import ARCHIVE_DIR, parse_log_name
@@ -45,6 +47,8 @@ TURN: Final = 0.0005
 """Seconds of work in one turn, up to the end of the step in which they are over."""
 REST: Final = 4.0
 """How many times as long as the turn was nothing is done then."""
+DISK_LOOK: Final = 0.005
+"""Seconds between looks whether the disk is done."""
 PATIENCE: Final = 3
 """Looks that may put the same things off before a person is told."""
 EVEN: Final = (23 * 3600.0, 3600.0)
@@ -112,18 +116,22 @@ class Upkeep:
         elif now < self._rested:
             return self._rested - now
         try:
-            while time.monotonic() - now < TURN:
-                next(self._steps)
+            # At least one, however busy the machine is.
+            step = next(self._steps)
+            while step != WAITING and time.monotonic() - now < TURN:
+                step = next(self._steps)
         except StopIteration:
             self._steps = None
             return self._due - time.monotonic()
         except Exception as error:
             self._steps = None
             self._due = time.monotonic() + jittered(*AGAIN)
-            self._warn(self._settings.log_dir, str(error))
+            reason = getattr(error, "strerror", None) or str(error)
+            self._warn(getattr(error, "filename", "") or self._settings.log_dir, reason)
             return self._due - time.monotonic()
         end = time.monotonic()
-        self._rested = end + REST * (end - now)
+        rest = REST * (end - now)
+        self._rested = end + (max(rest, DISK_LOOK) if step == WAITING else rest)
         return self._rested - end
 
     def close(self) -> None:
@@ -161,7 +169,7 @@ class Upkeep:
         self._due = time.monotonic() + _until_midnight() + jittered(*AFTER_MIDNIGHT)
         self._day_files.let_go_of_gone()
         days = self._settings.archive_after_days
-        if days:
+        if days and CAN_ARCHIVE:
             archiver = Archiver(
                 self._disk,
                 self._files,
@@ -169,6 +177,7 @@ class Upkeep:
                 before=older_than(timedelta(days=days)),
                 spool_dir=self._settings.spool_dir,
                 own=self._own,
+                aside=_aside,
             )
             yield from archiver.steps()
             self._tell_archived(archiver.result)
@@ -198,7 +207,7 @@ class Upkeep:
     def _warn(self, path: str, reason: str) -> None:
         self._trouble.warn(
             "archive",
-            f"Failed to archive log file {path}: {reason}. Its records stay readable "
+            f"Failed to archive {path}: {reason}. Its records stay readable "
             f"where they are, and it is tried again. Check that "
             f"{os.path.join(self._settings.log_dir, ARCHIVE_DIR)} is a writable "
             f"directory with free space, or see: tokenpak telemetry archive",
@@ -255,6 +264,34 @@ class Upkeep:
             self._clocks = clocks
             return False
         return ran >= EVEN[0]
+
+
+def _aside(work: Callable[[], None]) -> Iterator[int]:
+    """Do *work* in a thread of its own; yield until it is done."""
+    reply: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            reply.put(error)
+        else:
+            reply.put(None)
+
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:  # there is none to be had
+        work()
+        return
+    while True:
+        yield WAITING
+        try:
+            error = reply.get_nowait()
+        except Empty:
+            continue
+        if error is not None:
+            raise error
+        return
 
 
 def _until_midnight() -> float:

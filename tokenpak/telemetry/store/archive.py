@@ -66,6 +66,8 @@ from tokenpak.telemetry.store.unsettled import DayFile, find_unsettled
 GZ: Final = ".gz"
 TEMPORARY: Final = ".tmp"
 LOCKED: Final = "another process is working with it"
+WAITING: Final = -1
+"""Yielded while a disk is waited for, by who waits aside."""
 _PARTS: Final = 1_000_000
 _MASK: Final = 2**64 - 1
 """A note has one word for each number (see files.FileStatus)."""
@@ -106,6 +108,12 @@ def plain_of_temporary(name: str) -> str | None:
     return plain if ours and name == os.path.basename(temporary_name(plain)) else None
 
 
+def at_once(work: Callable[[], None]) -> Iterator[int]:
+    """Do *work* here and now."""
+    work()
+    return iter(())
+
+
 class Archiver:
     """
     One archiving of one directory.  One thread.
@@ -117,6 +125,8 @@ class Archiver:
         before: only files of earlier days.  What somebody began is finished always.
         spool_dir: the setting.
         own: the notes of this process's spools.
+        aside: does what may take long, forcing to the disk; whoever has other things to
+            do meanwhile yields WAITING until it is done.
 
     """
 
@@ -129,6 +139,7 @@ class Archiver:
         before: date,
         spool_dir: str | None = None,
         own: Callable[[], Iterable[Notes]] = tuple,
+        aside: Callable[[Callable[[], None]], Iterator[int]] = at_once,
     ) -> None:
         self._disk = disk
         self._files = files
@@ -137,6 +148,7 @@ class Archiver:
         self._before = before
         self._spool_dir = spool_dir
         self._own = own
+        self._aside = aside
         self._pid = os.getpid()
         self._made_files: list[str] = []
         self._empty: list[str] = []
@@ -186,7 +198,7 @@ class Archiver:
         the next archiver would mind, and no temporary file.
 
         Yields:
-            How many bytes were compressed since the last step.
+            How many bytes were compressed since the last step, or WAITING.
 
         Raises:
             OSError: a directory cannot be listed.  What goes wrong with single files
@@ -218,14 +230,14 @@ class Archiver:
     def _one(self, log: LogFile) -> Iterator[int]:
         plain: str | None = log.path
         if os.path.dirname(log.path) != self._archive:
-            plain = self._move(log)
+            plain = yield from self._move(log)
             yield 0
         if plain is not None:
             yield from self._pack(log, plain)
 
     # -- from the directory into the archive --------------------------------------
 
-    def _move(self, log: LogFile) -> str | None:
+    def _move(self, log: LogFile) -> Generator[int, None, str | None]:
         """Move a day's file; return its new path, or None if there is none."""
         fd = self._locked(log.path)
         if fd < 0:
@@ -243,7 +255,7 @@ class Archiver:
             if plain is None:
                 plain = self._free_name(log)
                 self._disk.link(log.path, plain)
-            self._disk.sync_directory(self._archive)
+            yield from self._aside(lambda: self._disk.sync_directory(self._archive))
             self._disk.unlink(log.path)
             return plain
         finally:
@@ -346,7 +358,7 @@ class Archiver:
             if verdict != SAME:
                 yield from self._made(fd, status, plain, temporary, packed)
             made = self._disk.look(packed)
-            self._disk.sync_directory(self._archive)
+            yield from self._aside(lambda: self._disk.sync_directory(self._archive))
             self._disk.unlink(plain)
             self._made_files.append(packed)
             self._bytes[0] += status.st_size
@@ -391,9 +403,9 @@ class Archiver:
         try:
             yield from pack(self._disk, fd, status.st_size, target)
             self._disk.set_times(target, status)
-            self._disk.sync(target)
+            yield from self._aside(lambda: self._disk.sync(target))
             # D's end before its archive's beginning: see the head.
-            self._disk.sync_directory(self._dir)
+            yield from self._aside(lambda: self._disk.sync_directory(self._dir))
             now = self._disk.status(fd)
             if now.st_size != status.st_size or not same_file(
                 now, self._disk.look(plain)
@@ -432,8 +444,10 @@ __all__ = [
     "GZ",
     "LOCKED",
     "TEMPORARY",
+    "WAITING",
     "Archived",
     "Archiver",
+    "at_once",
     "plain_of_temporary",
     "temporary_name",
 ]

@@ -8,6 +8,7 @@ or it may put the archiving of their files off.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.settings import resolve_settings
 from tokenpak.telemetry.store.archive import Archived, Archiver
-from tokenpak.telemetry.store.entries import Entries
+from tokenpak.telemetry.store.entries import CAN_ARCHIVE, Entries
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.retention import Pruned, Pruner
 
@@ -62,7 +63,7 @@ def archive_days(
         stop: asked now and then; True ends it early, with nothing half-done.
 
     Raises:
-        OSError: *log_dir* cannot be listed.
+        OSError: *log_dir* cannot be listed, or the system is Windows.
         SettingError: *age* is below zero, or is not given and the setting is "never".
 
     """
@@ -71,6 +72,12 @@ def archive_days(
         if settings.archive_after_days == 0:
             raise SettingError("age", None, "an age: the setting says never to archive")
         age = timedelta(days=settings.archive_after_days)
+    if not CAN_ARCHIVE:
+        raise OSError(
+            errno.ENOTSUP,
+            "this system cannot move files that are open",
+            settings.log_dir,
+        )
     files = OsFiles()
     disk = Entries(files)
     archiver = Archiver(

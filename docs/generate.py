@@ -51,7 +51,7 @@ def _default(value: object) -> str:
         return "none: the logger chooses"
     if isinstance(value, float):
         return f"`{value:g}`"
-    if isinstance(value, int) and value % MIB == 0:
+    if type(value) is int and value and value % MIB == 0:
         return f"`{value}` ({value // MIB} MiB)"
     return f"`{value}`"
 

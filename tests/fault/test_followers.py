@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,9 @@ from tests.queue.rig import make_line
 from tests.queue.test_recovery import make_orphan
 from tokenpak.telemetry.error_logger import ErrorLogger
 from tokenpak.telemetry.queue.recovery import recover
+from tokenpak.telemetry.store.archive import Archiver
+from tokenpak.telemetry.store.entries import Entries
+from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS, EVENTS, STREAMS
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
@@ -73,19 +76,18 @@ def lines_of(log_dir: Path) -> Counter[bytes]:
     return found
 
 
-def archive(log_dir: Path, stream: str, day: str) -> None:
-    """Take the steps of archiving: rename, compress beside it, rename, unlink."""
-    target = log_dir / "archive"
-    target.mkdir(mode=0o700, exist_ok=True)
-    part, plain = 0, target / f"{stream}-{day}.jsonl"
-    while plain.exists() or Path(f"{plain}.gz").exists():
-        part += 1
-        plain = target / f"{stream}-{day}.{part}.jsonl"
-    (log_dir / f"{stream}-{day}.jsonl").rename(plain)
-    temporary = target / f".{plain.name}.gz.tmp"
-    temporary.write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
-    temporary.rename(f"{plain}.gz")
-    plain.unlink()
+def archive(log_dir: Path, last: str) -> None:
+    """Archive the days up to *last*, as a process that logs does."""
+    files = OsFiles()
+    archiver = Archiver(
+        Entries(files),
+        files,
+        str(log_dir),
+        before=date.fromisoformat(last) + timedelta(days=1),
+    )
+    for _ in archiver.steps():
+        pass
+    assert archiver.result.failed == archiver.result.put_off == ()
 
 
 class Follower:
@@ -159,10 +161,8 @@ def live_four_days(log_dir: Path, follower: Follower) -> None:
         # What a follower has not seen when it is archived, it does not see; that is a
         # week in the life of a log.
         follower.wait_for(lines_of(log_dir))
-        for old in DAYS[: max(0, number - 1)]:
-            for stream in STREAMS:
-                if (log_dir / f"{stream}-{old}.jsonl").exists():
-                    archive(log_dir, stream, old)
+        if number > 1:
+            archive(log_dir, DAYS[number - 2])
 
 
 def log_today(log_dir: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 from tokenpak.telemetry.doctor.probe import Probe, probe
 from tokenpak.telemetry.settings import Settings
 from tokenpak.telemetry.store import places
+from tokenpak.telemetry.store.modes import why_not_private
 
 NETWORK: Final = frozenset(
     {
@@ -126,8 +127,8 @@ class Scene:
         if self.foreign:
             return ""  # not to be known
         base = existing(place)
-        if base == place and not self._is_private(place):
-            return "it belongs to, or can be changed by, other users"
+        if base == place and (reason := self._why_not_private(place)):
+            return f"it {reason}"
         if not os.access(base, os.R_OK | os.W_OK | os.X_OK):
             return f"{base} cannot be written"
         own = base in {place, self.log_dir}
@@ -139,18 +140,21 @@ class Scene:
             return f"no file can be made in {base}"
         return found.space or found.mapping
 
-    def _is_private(self, path: str) -> bool:
-        """Whether only its user, or with group access the group, may change *path*."""
+    def _why_not_private(self, place: str) -> str | None:
+        """Why no spool would be made in *place*, for what others may do to it."""
+        shared = self.settings.group_access and places.is_shared(place)
         try:
-            status = os.lstat(path)
-        except OSError:
-            return False
-        group = self.settings.group_access
-        others = stat.S_IWOTH if group else stat.S_IWOTH | stat.S_IWGRP
-        ours = status.st_uid == self.user or (
-            group and bool(status.st_mode & stat.S_IWGRP)
-        )
-        return stat.S_ISDIR(status.st_mode) and ours and not status.st_mode & others
+            status = os.lstat(place)
+            if (
+                shared
+                and stat.S_ISDIR(status.st_mode)
+                and status.st_uid == self.user
+                and not status.st_mode & stat.S_IWOTH
+            ):
+                return None  # what the group lacks, the logger gives to its own one
+            return why_not_private(place, shared=shared, user=self.user)
+        except OSError as error:
+            return f"cannot be looked at: {error.strerror}"
 
     @property
     def spool_file_system(self) -> str:

@@ -211,7 +211,10 @@ class Pipeline:
             notices=notices,
             recovered=self._housekeeping.recovered,
             write_errors=self._trouble.write_errors,
-            durable=all(d.supply is None or d.supply.durable for d in self._drains),
+            durable=all(
+                chain.head is None or chain.head.spool.durable
+                for chain in self.chains.values()
+            ),
         )
 
     # -- fork and exit ----------------------------------------------------------

@@ -203,7 +203,9 @@ def _make_for_group(path: str, mode: int) -> None:
         raise
 
 
-def why_not_private(path: str, *, shared: bool = False) -> str | None:
+def why_not_private(
+    path: str, *, shared: bool = False, user: int | None = None
+) -> str | None:
     """
     Return why *path* is no directory that only we can put files into, or None.
 
@@ -214,6 +216,7 @@ def why_not_private(path: str, *, shared: bool = False) -> str | None:
             from taking away or replacing what is ours.  It may belong to somebody else
             if nobody but the group could have made it: it has the group of the
             directory above it, which is closed to all others.
+        user: who we are; None: the effective user.
 
     Raises:
         OSError: it cannot be looked at.
@@ -234,7 +237,7 @@ def why_not_private(path: str, *, shared: bool = False) -> str | None:
         )
     if mode & stat.S_IWGRP and not mode & stat.S_ISVTX:
         return "lets its group delete each other's files; chmod +t"
-    if status.st_uid == os.geteuid():
+    if status.st_uid == (os.geteuid() if user is None else user):
         return None
     if shared and mode & stat.S_IWGRP:
         above = os.stat(os.path.dirname(path))

@@ -179,7 +179,7 @@ def test_a_process_that_ends_while_it_archives_leaves_no_temporary_file(
 ) -> None:
     """Neither if its logger is closed, nor if it just ends."""
     day = days_ago(8)
-    names = [f"{number}" for number in range(3000)]
+    names = [f"{number}" for number in range(9000)]
     write_log(log_dir, b"".join(make_line(name, 300, day) for name in names), day)
 
     command = [sys.executable, "-c", ENDS, str(log_dir), way]

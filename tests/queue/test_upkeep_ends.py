@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -154,6 +155,32 @@ def test_where_no_thread_is_to_be_had_the_disk_is_waited_for(
     rig.run()
 
     assert tree(tmp_path) == [f"archive/errors-{days_ago(8)}.jsonl.gz"]
+
+
+def test_a_thread_that_dies_at_birth_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the lock of a day's file would be held for ever.  Nor does a late one harm."""
+    late: list[Callable[[], None]] = []
+
+    def start(run: Callable[[], None], _: object) -> None:
+        late.append(run)
+
+    write_days(tmp_path, 8)
+    rig = Rig(tmp_path, monkeypatch)
+    monkeypatch.setattr(upkeep, "STILLBORN", 1.0)
+    monkeypatch.setattr(
+        "tokenpak.telemetry.queue.upkeep._thread.start_new_thread", start
+    )
+
+    rig.run()
+
+    assert tree(tmp_path) == [f"archive/errors-{days_ago(8)}.jsonl.gz"]
+    assert len(late) > 1
+    monkeypatch.setattr(rig.disk, "sync", lambda _: pytest.fail("twice"))
+    monkeypatch.setattr(rig.disk, "sync_directory", lambda _: pytest.fail("twice"))
+    for run in late:
+        run()
 
 
 ENDS = """

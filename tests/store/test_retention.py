@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -238,3 +239,23 @@ def test_never_to_archive_is_no_age(
     with pytest.raises(SettingError, match="never"):
         archive_days(str(tmp_path))
     assert archive_days(str(tmp_path), age=timedelta(0)).files == ()
+
+
+@pytest.mark.parametrize("way", ["setting", "seen", "alone"])
+def test_s5_an_archive_that_is_made_by_hand_is_the_groups_where_the_log_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """
+    By the setting, or since there are spools of others: or the archive of the first
+    command would shut out all users but one.
+    """
+    write_log(tmp_path, make_line("x", 100), "2026-03-24")
+    if way == "setting":
+        monkeypatch.setenv("TOKENPAK_GROUP_ACCESS", "true")
+    elif way == "seen":
+        (tmp_path / "spool").mkdir()
+        (tmp_path / "spool").chmod(0o3770)
+    assert len(archive_days(str(tmp_path)).files) == 1
+
+    found = stat.S_IMODE((tmp_path / "archive").stat().st_mode)
+    assert found == (0o700 if way == "alone" else 0o2770)

@@ -18,6 +18,7 @@ from tokenpak.telemetry.settings import resolve_settings
 from tokenpak.telemetry.store.archive import Archived, Archiver
 from tokenpak.telemetry.store.entries import CAN_ARCHIVE, Entries
 from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.places import used_by_group
 from tokenpak.telemetry.store.retention import Pruned, Pruner
 
 
@@ -78,7 +79,9 @@ def archive_days(
             "this system cannot move files that are open",
             settings.log_dir,
         )
-    files = OsFiles()
+    files = OsFiles(
+        group_access=settings.group_access or used_by_group(settings.log_dir)
+    )
     disk = Entries(files)
     archiver = Archiver(
         disk,

@@ -167,6 +167,22 @@ def test_q3_what_a_bound_has_no_room_for_is_no_record_that_was_recovered(
     assert (found.spools, found.records, found.damaged) == (1, 2, 0)
 
 
+@pytest.mark.usefixtures("another_boot")
+def test_q1_identical_lines_are_counted_wherever_they_lie(tmp_path: Path) -> None:
+    """
+    In the spool, with those of another day in between; one of three is in the log.
+    """
+    same, other = make_line("same"), make_line("other", day=NEXT_DAY)
+    make_log(tmp_path, ["same"])
+    made, _ = make_orphan(tmp_path, [same, other, same, other, same])
+    made.release()
+    found = recover(str(tmp_path))
+
+    assert names_in(tmp_path) == ["same"] * 3
+    assert names_in(tmp_path, NEXT_DAY) == ["other"] * 2
+    assert (found.records, found.damaged) == (4, 0)
+
+
 def test_a_spool_names_its_boot(tmp_path: Path) -> None:
     """
     The same for all spools of one start of the machine, where it has a name.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from tokenpak.telemetry.capture.encode import Encoder
@@ -30,12 +30,14 @@ from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.notes import Notes
 from tokenpak.telemetry.store.orphan import pieces_of, unconsumed
-from tokenpak.telemetry.store.pieces import Piece
+from tokenpak.telemetry.store.pieces import Piece, count_lines
 from tokenpak.telemetry.store.places import spool_directories, used_by_group
 from tokenpak.telemetry.store.replay import is_record, missing
 from tokenpak.telemetry.store.segment import Segment
 from tokenpak.telemetry.store.spool import SpoolFile, remove_unborn, spool_paths
 
+Missing = Callable[[str, Iterable[bytes]], list[bool]]
+"""Of a day, and lines of it: for each line whether the log lacks it."""
 PATIENCE: Final = 10.0
 """Seconds that recover() waits for a day file's lock."""
 
@@ -182,7 +184,7 @@ def empty_orphan(
     notes: Notes,
     segments: Sequence[Segment],
     appender: Appender,
-    is_missing: Callable[[str, list[bytes]], list[bool]] | None = None,
+    is_missing: Missing | None = None,
 ) -> Recovered:
     """
     Append all of *segments* that the notes don't say is consumed.
@@ -204,36 +206,62 @@ def empty_orphan(
         records = appender.settle(lambda note: pieces_of(segments, note)).lines
         before = notes.current()
     consumed = (0, 0) if before is None else before.consumed
+    found: list[tuple[str, Piece]] = []
     for segment, start, end in unconsumed(segments, consumed):
         for run in split_days(segment, start, end):
-            piece = Piece(segment.sequence, memoryview(segment), run.start, run.end)
-            if not run.day:
+            if run.day:
+                view = memoryview(segment)
+                piece = Piece(segment.sequence, view, run.start, run.end)
+                found.append((run.day, piece))
+            else:
                 # At the end it is a line that was never accepted.
                 damaged += run.lines if run.end < end else 0
-            elif is_missing is None:
-                given_up = appender.append(run.day, [piece])
-                records += run.lines - (given_up.lines if given_up else 0)
-            else:
-                found = _append_missing(appender, run.day, piece, is_missing)
-                records += found.records
-                damaged += found.damaged
+    lacks = {} if is_missing is None else _lacking(found, is_missing)
+    for day, piece in found:
+        if is_missing is None:
+            records += count_lines([piece])
+            records -= _given_up(appender, day, piece, piece.start, piece.end)
+        else:
+            part = _append_missing(appender, day, piece, lacks[day])
+            records += part.records
+            damaged += part.damaged
     return Recovered(records=records, damaged=damaged)
 
 
+def _lacking(
+    found: Sequence[tuple[str, Piece]], is_missing: Missing
+) -> dict[str, Iterator[bool]]:
+    """
+    Return for each day which of its records the log lacks, in the order of the spool.
+
+    All at once, before any is appended: one look at each day's files, and a line that
+    is there once answers for one of its likes in the spool, wherever they lie.
+    """
+    days: dict[str, list[Piece]] = {}
+    for day, piece in found:
+        days.setdefault(day, []).append(piece)
+    return {
+        day: iter(is_missing(day, filter(is_record, _lines_of(pieces))))
+        for day, pieces in days.items()
+    }
+
+
+def _lines_of(pieces: Sequence[Piece]) -> Iterator[bytes]:
+    for piece in pieces:
+        for line in bytes(piece.view).split(b"\n")[:-1]:
+            yield line + b"\n"
+
+
 def _append_missing(
-    appender: Appender,
-    day: str,
-    piece: Piece,
-    is_missing: Callable[[str, list[bytes]], list[bool]],
+    appender: Appender, day: str, piece: Piece, lacks: Iterator[bool]
 ) -> Recovered:
     """Append those lines of *piece* that the log lacks, neighbours as one range."""
-    lines = [line + b"\n" for line in bytes(piece.view).split(b"\n")[:-1]]
-    records = [line for line in lines if is_record(line)]
-    lacks = iter(is_missing(day, records))
     at = start = piece.start
-    appended = 0
-    for line in lines:
-        wanted = is_record(line) and next(lacks)
+    appended = damaged = 0
+    for line in _lines_of([piece]):
+        intact = is_record(line)
+        damaged += not intact
+        wanted = intact and next(lacks)
         if not wanted:
             if start < at:
                 appended -= _given_up(appender, day, piece, start, at)
@@ -242,7 +270,7 @@ def _append_missing(
         at += len(line)
     if start < at:
         appended -= _given_up(appender, day, piece, start, at)
-    return Recovered(records=appended, damaged=len(lines) - len(records))
+    return Recovered(records=appended, damaged=damaged)
 
 
 def _given_up(appender: Appender, day: str, piece: Piece, start: int, end: int) -> int:

@@ -196,10 +196,12 @@ def test_q3_a_small_disk_is_filled_and_freed_twenty_times(
             fill(disk / "filler")
             log(logger, cycle * 300, 300, 1_000)
             full += not logger.flush(0.1)
-            torn += not path.read_bytes().endswith(b"\n")
+            content = path.read_bytes()
+            torn += content != b"" and not content.endswith(b"\n")
             (disk / "filler").unlink()
             assert logger.flush(60)
             ids, malformed, merged = ids_of(lines_of(log_dir))
+            del ids["between"]
             written += sum(ids.values()) - (cycle == 0)
             stats = logger.stats()
             calls = 1 + 300 * (cycle + 1)
@@ -212,7 +214,6 @@ def test_q3_a_small_disk_is_filled_and_freed_twenty_times(
             path.unlink()
             logger.log_error("between", ValueError("x"))
             assert logger.flush(60)
-            path.write_bytes(b"")
         dropped = dict(stats.dropped)
         assert logger.close(60)
 

@@ -164,6 +164,7 @@ def test_x2_a_directory_without_permission_is_held_and_caught_up(
         "print(logger.flush(0.5), logger.stats().pending_records, flush=True)\n"
         "sys.stdin.readline()\n"
         "print(logger.flush(20), flush=True)\n"
+        "logger.close()\n"  # or its spool stays in memory of the machine
     )
     logs = home / "logs"
     logs.mkdir(mode=0o755)

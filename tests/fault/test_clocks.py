@@ -68,6 +68,14 @@ assert logger.close(60)
 """
 
 
+# What libfaketime shares in memory is named after the process id, stays when a process
+# is killed, and ends a later one that gets its number.
+START = """
+rm -f "/dev/shm/faketime_shm_$$" "/dev/shm/sem.faketime_sem_$$"
+LD_PRELOAD=$LIBRARY exec "$@"
+"""
+
+
 def at(text: str) -> float:
     """Return the seconds since the epoch of *text*, UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
@@ -90,12 +98,13 @@ class Writer:
         self._ledger = Ledger(path, 3)
         self.process = subprocess.Popen(
             [
+                *("/bin/sh", "-c", START, "sh"),
                 *(sys.executable, "-c", WRITER, str(log_dir), str(path), name),
                 *(f"{begin}", f"{end}", f"{pause}"),
             ],
             env={
                 **os.environ,
-                "LD_PRELOAD": LIBRARY,
+                "LIBRARY": LIBRARY,
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 "TZ": "UTC",
                 **clock,
@@ -255,15 +264,15 @@ def test_s3_three_midnights_at_sixty_times_the_speed(
     log_dir: Path, start: Start
 ) -> None:
     """
-    Each under writers that log from half a minute before it until half a minute after.
+    Each under writers that log from two minutes before it until two minutes after.
     """
     writers: list[Writer] = []
     for day in (24, 25, 26):
         midnight = at(f"2026-03-{day + 1}T00:00:00")
-        # Fifteen seconds until then, in which they start.
+        # Thirteen seconds until their first record, in which they start.
         clock = {"FAKETIME": f"@2026-03-{day} 23:45:00 x60"}
         names = [f"m{day}-{number}" for number in range(2)]
-        writers += start(names, clock, begin=midnight - 30, end=midnight + 30)
+        writers += start(names, clock, begin=midnight - 120, end=midnight + 120)
     for writer in writers:
         writer.go()
     status = [writer.process.wait(100) for writer in writers]
@@ -280,7 +289,7 @@ def test_s3_three_days_in_some_seconds(log_dir: Path, start: Start) -> None:
     """
     # Five seconds until the first record, in which they start.
     clock = {"FAKETIME": "@2026-03-23 00:00:00 x30000"}
-    begin, end = at("2026-03-24T18:00:00"), at("2026-03-27T06:00:00")
+    begin, end = at("2026-03-24T18:00:00"), at("2026-03-27T18:00:00")
     writers = start(["a", "b", "c"], clock, begin=begin, end=end, pause=0.002)
     for writer in writers:
         writer.go()

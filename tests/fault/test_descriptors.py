@@ -26,9 +26,10 @@ now = [1_774_396_790_000_000_000]  # 2026-03-24T23:59:50Z
 time.time_ns = lambda: now[0]
 
 from tokenpak.telemetry.error_logger import ErrorLogger
-from tokenpak.telemetry.queue import housekeeping
+from tokenpak.telemetry.queue import housekeeping, upkeep
 
 housekeeping.SPOOL_CHECK = 0.02
+upkeep.FIRST = (3600, 3600)  # or on a busy machine it warns that it cannot look
 logs = Path(sys.argv[1])
 limit = 120
 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))

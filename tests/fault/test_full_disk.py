@@ -155,6 +155,9 @@ def test_s1_a_disk_that_fills_up_again_and_again_tears_no_line(
     with tmpfs(tmp_path, "40m") as disk:
         log_dir = disk / "logs"
         logger = make_logger(log_dir, linger=0.0, spool_dir=log_dir / "spool")
+        log(logger, 30_000, 1, 100)  # or there would be no room for the spool
+        assert logger.flush(60)
+        shared = list(log_dir.glob("spool/*/*.spool"))
         full = 0
         for start in range(0, 30_000, 3_000):
             fill(disk / "filler")
@@ -168,9 +171,10 @@ def test_s1_a_disk_that_fills_up_again_and_again_tears_no_line(
         durable = stats.durable
 
     assert durable
+    assert len(shared) == 1, "the spool is elsewhere"
     assert full > 5
     assert (malformed, merged) == (0, 0)
-    assert len(ids) == sum(ids.values()) == 30_000 - sum(stats.dropped.values())
+    assert len(ids) == sum(ids.values()) == 30_001 - sum(stats.dropped.values())
 
 
 def test_q3_a_small_disk_is_filled_and_freed_twenty_times(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -340,3 +341,39 @@ def test_a_chain_begins_with_one_segment_where_there_is_no_room_for_more(
 
     assert first.next is None
     assert first.sequence == 1
+
+
+@pytest.mark.parametrize(
+    ("blocks", "free", "has_room"),
+    [
+        (1_000_000, 100, True),
+        (1_000_000, 5, False),
+        (1_000_000, 0, False),
+        (0, 0, True),
+    ],
+    ids=["room", "too little", "none", "no size"],
+)
+def test_as_much_is_left_for_the_log_as_the_spool_takes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    blocks: int,
+    free: int,
+    has_room: bool,
+) -> None:
+    """
+    A tmpfs or ramfs without a bound says that it has 0 blocks, and 0 of them free.
+    """
+    with small_segments():
+        spool = SpoolFile.create(OsFiles(), str(tmp_path), ERRORS, 6)
+    taken = HEAD_BYTES + 4 * SEGMENT
+    disk = SimpleNamespace(f_blocks=blocks, f_bavail=free * taken // 5, f_frsize=1)
+    monkeypatch.setattr(os, "fstatvfs", lambda _: disk)
+    found = 0
+    try:
+        spool.reserve(0, 4)
+    except OSError as error:
+        found = error.errno or -1
+    spool.remove()
+
+    assert found == (0 if has_room else errno.ENOSPC)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -156,6 +157,32 @@ def test_where_no_thread_is_to_be_had_the_disk_is_waited_for(
     assert tree(tmp_path) == [f"archive/errors-{days_ago(8)}.jsonl.gz"]
 
 
+def test_a_thread_that_dies_at_birth_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the lock of a day's file would be held for ever.  Nor does a late one harm."""
+    late: list[Callable[[], None]] = []
+
+    def start(run: Callable[[], None], _: object) -> None:
+        late.append(run)
+
+    write_days(tmp_path, 8)
+    rig = Rig(tmp_path, monkeypatch)
+    monkeypatch.setattr(upkeep, "STILLBORN", 1.0)
+    monkeypatch.setattr(
+        "tokenpak.telemetry.queue.upkeep._thread.start_new_thread", start
+    )
+
+    rig.run()
+
+    assert tree(tmp_path) == [f"archive/errors-{days_ago(8)}.jsonl.gz"]
+    assert len(late) > 1
+    monkeypatch.setattr(rig.disk, "sync", lambda _: pytest.fail("twice"))
+    monkeypatch.setattr(rig.disk, "sync_directory", lambda _: pytest.fail("twice"))
+    for run in late:
+        run()
+
+
 ENDS = """
 import glob, sys, time
 from tokenpak.telemetry.error_logger import ErrorLogger
@@ -179,7 +206,7 @@ def test_a_process_that_ends_while_it_archives_leaves_no_temporary_file(
 ) -> None:
     """Neither if its logger is closed, nor if it just ends."""
     day = days_ago(8)
-    names = [f"{number}" for number in range(3000)]
+    names = [f"{number}" for number in range(9000)]
     write_log(log_dir, b"".join(make_line(name, 300, day) for name in names), day)
 
     command = [sys.executable, "-c", ENDS, str(log_dir), way]

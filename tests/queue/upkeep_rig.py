@@ -54,6 +54,8 @@ class Rig:
         self.day = 0.0
         self.took = 0.0
         monkeypatch.setattr(upkeep, "time", self)
+        # Threads begin in another time than the test's.
+        monkeypatch.setattr(upkeep, "STILLBORN", float("inf"))
         self.files = OsFiles()
         self.disk = entries(self.files)
         self.upkeep = Upkeep(

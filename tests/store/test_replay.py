@@ -13,6 +13,7 @@ from hypothesis import given
 from tests.queue.rig import DAY, NEXT_DAY, make_line, name_of
 from tests.queue.test_recovery import make_orphan
 from tokenpak.telemetry.queue.recovery import recover
+from tokenpak.telemetry.settings import MIB
 from tokenpak.telemetry.store import boot, spool
 from tokenpak.telemetry.store.boot import current_boot
 from tokenpak.telemetry.store.names import ERRORS
@@ -146,6 +147,24 @@ def test_q1_pages_of_an_earlier_turn_are_no_records(tmp_path: Path) -> None:
 
     assert names_in(tmp_path) == ["one", "last"]
     assert (found.records, found.damaged) == (2, 1)
+
+
+@pytest.mark.usefixtures("another_boot")
+def test_q3_what_a_bound_has_no_room_for_is_no_record_that_was_recovered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It is dropped, and not counted twice.
+    """
+    path = tmp_path / f"errors-{DAY}.jsonl"
+    path.write_bytes(make_line("before", MIB - 300))
+    made, _ = make_orphan(tmp_path, [make_line(name, 120) for name in NAMES])
+    made.release()
+    monkeypatch.setenv("TOKENPAK_MAX_DAY_BYTES", str(MIB))
+    found = recover(str(tmp_path))
+
+    assert names_in(tmp_path) == ["before", *NAMES[:2]]
+    assert (found.spools, found.records, found.damaged) == (1, 2, 0)
 
 
 def test_a_spool_names_its_boot(tmp_path: Path) -> None:

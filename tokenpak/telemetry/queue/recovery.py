@@ -236,13 +236,19 @@ def _append_missing(
         wanted = is_record(line) and next(lacks)
         if not wanted:
             if start < at:
-                appender.append(day, [piece._replace(start=start, end=at)])
+                appended -= _given_up(appender, day, piece, start, at)
             start = at + len(line)
         appended += wanted
         at += len(line)
     if start < at:
-        appender.append(day, [piece._replace(start=start, end=at)])
+        appended -= _given_up(appender, day, piece, start, at)
     return Recovered(records=appended, damaged=len(lines) - len(records))
+
+
+def _given_up(appender: Appender, day: str, piece: Piece, start: int, end: int) -> int:
+    """Append this part of *piece*; return how many lines had no room."""
+    given_up = appender.append(day, [piece._replace(start=start, end=end)])
+    return given_up.lines if given_up else 0
 
 
 __all__ = [

@@ -49,6 +49,8 @@ REST: Final = 4.0
 """How many times as long as the turn was nothing is done then."""
 DISK_LOOK: Final = 0.005
 """Seconds between looks whether the disk is done."""
+STILLBORN: Final = 1.0
+"""Seconds after which a thread that has not begun is not waited for any more."""
 PATIENCE: Final = 3
 """Looks that may put the same things off before a person is told."""
 EVEN: Final = (23 * 3600.0, 3600.0)
@@ -269,8 +271,13 @@ class Upkeep:
 def _aside(work: Callable[[], None]) -> Iterator[int]:
     """Do *work* in a thread of its own; yield until it is done."""
     reply: SimpleQueue[BaseException | None] = SimpleQueue()
+    birth = [time.monotonic()]  # who pops it does the work
 
     def run() -> None:
+        try:
+            birth.pop()
+        except IndexError:
+            return  # declared dead
         try:
             work()
         except BaseException as error:
@@ -280,7 +287,7 @@ def _aside(work: Callable[[], None]) -> Iterator[int]:
 
     try:
         _thread.start_new_thread(run, ())
-    except RuntimeError:  # there is none to be had
+    except (RuntimeError, MemoryError):  # there is none to be had
         work()
         return
     while True:
@@ -288,10 +295,25 @@ def _aside(work: Callable[[], None]) -> Iterator[int]:
         try:
             error = reply.get_nowait()
         except Empty:
-            continue
+            # Where memory is short, a thread may end before its first line, and the
+            # lock of a day's file must not be held for ever.
+            if not _declared_dead(birth):
+                continue
+            work()
+            return
         if error is not None:
             raise error
         return
+
+
+def _declared_dead(birth: list[float]) -> bool:
+    try:
+        if time.monotonic() - birth[0] <= STILLBORN:
+            return False
+        birth.pop()
+    except IndexError:
+        return False  # it has begun
+    return True
 
 
 def _until_midnight() -> float:

@@ -227,7 +227,8 @@ class SpoolFile:
             disk = os.fstatvfs(self._map_fd)
             free = disk.f_bavail * disk.f_frsize
             taken = os.fstat(self._map_fd).st_blocks * 512 + size
-            if free - size < taken:
+            # A file system in memory may have no size at all, and then says 0.
+            if disk.f_blocks and free - size < taken:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
             os.posix_fallocate(self._map_fd, self._offset(index), size)
 

@@ -280,7 +280,7 @@ def test_s3_three_days_in_some_seconds(log_dir: Path, start: Start) -> None:
     """
     # Five seconds until the first record, in which they start.
     clock = {"FAKETIME": "@2026-03-23 00:00:00 x30000"}
-    begin, end = at("2026-03-24T18:00:00"), at("2026-03-27T06:00:00")
+    begin, end = at("2026-03-24T18:00:00"), at("2026-03-27T18:00:00")
     writers = start(["a", "b", "c"], clock, begin=begin, end=end, pause=0.002)
     for writer in writers:
         writer.go()

@@ -138,6 +138,30 @@ def test_a_terminal_gets_colours_unless_it_says_no(healthy: Path, plain: str) ->
     assert (b"\x1b[32mok" in shown) == (not plain)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("command", ["archive", "doctor", "verify"])
+def test_output_that_cannot_be_written_is_told_in_a_sentence(
+    healthy: Path, command: str
+) -> None:
+    """The disk is full, of all places where the log is to be looked at."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "tokenpak", "telemetry", command),
+                *("--log-dir", str(healthy)),
+            ],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    assert done.returncode != 0
+    assert done.stderr.startswith("Error: the output cannot be written: No space left")
+    assert "Traceback" not in done.stderr
+
+
 def test_the_help_says_what_the_status_means() -> None:
     """And shows examples, as they are written."""
     result = run("--help")

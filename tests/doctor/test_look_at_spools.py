@@ -225,6 +225,17 @@ def test_x2_records_that_wait_for_long_in_a_living_process_are_a_warning(
     assert only(late, "spools").advice
 
 
+def test_a_record_that_has_lost_its_timestamp_is_counted(tmp_path: Path) -> None:
+    """A damaged line may still be an object; it is of no age."""
+    damaged = LINES[0].replace(b'"timestamp"', b'"tamestimp"')
+    spool, _ = make_orphan(tmp_path, [damaged, LINES[1]])
+    spool.release()
+    seen = look(spool_of(tmp_path), str(tmp_path))
+
+    assert (seen.state, seen.records, seen.damaged) == ("orphan", 2, 0)
+    assert seen.oldest == f"{DAY}T12:00:00.000000Z"
+
+
 def test_an_empty_orphan_is_a_note(tmp_path: Path) -> None:
     """Nothing waits in it."""
     spool, _ = make_orphan(tmp_path, [])

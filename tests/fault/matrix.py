@@ -54,16 +54,26 @@ class Runner:
     def __init__(self, place: Path) -> None:
         self._place = place
         place.mkdir(parents=True)
-        self._ours, theirs = socket.socketpair()
         self._said = (place / "stderr").open("wb")
+        self._cases = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._ours, theirs = socket.socketpair()
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.fault.cycle"],
             stdin=theirs.fileno(),
             stderr=self._said,
         )
         theirs.close()
-        self._cases = 0
         self._heard = b""
+
+    def start_anew(self) -> None:
+        """Leave a case that failed behind: its child would answer for the next one."""
+        self._ours.close()
+        self._server.kill()
+        self._server.wait()
+        self._start()
 
     def close(self) -> None:
         """End the server."""

@@ -105,6 +105,9 @@ def run_one(
             outcomes.append(outcome)
             if not outcome.injected:
                 return outcomes
+    except BaseException:
+        runner.start_anew()
+        raise
     finally:
         runners.put(runner)
     raise AssertionError(f"{call} never ran out")

@@ -190,7 +190,7 @@ from tokenpak.telemetry.queue import upkeep
 from tokenpak.telemetry.store import packing
 upkeep.FIRST = (0.0, 0.0)
 upkeep.QUIT_TIMEOUT = 60.0
-packing.PIECE = 64
+packing.PIECE = 16  # so small that it takes a second
 logger = ErrorLogger(sys.argv[1], exit_timeout=60)
 logger.log_event("first")
 while not glob.glob(sys.argv[1] + "/archive/.*.tmp"):

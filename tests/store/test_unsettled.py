@@ -126,10 +126,10 @@ def test_no_spools_at_all_are_no_error(log_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "value", "reason"),
     [
-        (1, 2, "version"),
+        (1, 99, "version"),
         (3, 0, "damaged head"),
-        (24, 0, "cannot be read"),
-        (24, 2**63, "cannot be read"),
+        (24, 0, "damaged note"),
+        (24, 2**63, "damaged note"),
     ],
 )
 def test_q1_a_spool_that_cannot_be_understood_is_an_error(

@@ -10,7 +10,7 @@ or a person should look; 2 wrong usage.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -42,7 +42,21 @@ def main() -> None:
     """Tools for applications that call LLMs."""
 
 
-@main.group()
+class _Commands(click.Group):
+    """Commands whose output may not find its place: a disk is full."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what it cannot print is told in a sentence."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # | head: it has what it wants; click ends quietly
+            raise
+        except OSError as e:
+            what = e.filename or "the output cannot be written"
+            raise click.ClickException(f"{what}: {e.strerror or e}.") from None
+
+
+@main.group(cls=_Commands)
 def telemetry() -> None:
     """Work with the crash-safe log of errors and events."""
 

@@ -81,11 +81,11 @@ def verify(log_dir: str | None, form: str, show_all: bool) -> None:
             if bar is not None:
                 check.on_progress = bar.update
             report(_Bounded(check, show_all=show_all))
-    except BrokenPipeError:  # | head: it has what it wants; click ends quietly
-        raise
     except OSError as e:
+        if e.filename is None:  # it is the output that fails
+            raise
         raise click.ClickException(
-            f"The log cannot be read: {e.filename or place}: {e.strerror or e}."
+            f"The log cannot be read: {e.filename}: {e.strerror or e}."
         ) from None
     if check.damaged:
         raise click.exceptions.Exit(1)

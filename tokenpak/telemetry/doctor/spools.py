@@ -59,7 +59,8 @@ def _look_inside(view: SpoolView) -> SpoolInfo:
     for item in pending_in(view):
         if isinstance(item, tuple):
             records += 1
-            oldest = oldest or str(item[0]["timestamp"])
+            # A damaged line may have lost its field, and still decode.
+            oldest = oldest or str(item[0].get("timestamp", ""))
         else:
             damaged += 1
     return SpoolInfo(
@@ -150,7 +151,7 @@ def _tell_living(living: list[SpoolInfo], now: float) -> Iterator[CheckResult]:
 def _age(stamp: str, now: float) -> float:
     try:
         return now - datetime.fromisoformat(stamp).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
 
 

@@ -99,7 +99,7 @@ class Supply:
         self._spool = first.spool
         self._used: deque[int] = deque()  # free slots that hold old lines: zero them
         self._empty: list[int] = []  # free slots without disk space: reserve it
-        self._kept: deque[Segment] = deque(maxlen=2)
+        self._kept: deque[Segment] = deque(maxlen=1)
         self._wanted = AHEAD
         self._seen = first.sequence
         self.tail = first
@@ -160,10 +160,10 @@ class Supply:
             run += 1
         self._spool.zero(index, run)
         for _ in range(run):
-            # The pages are there, so it takes little to bring them into the table.
-            warm(self._link(self._used[0]))
+            # Not warmed yet: pages in the table are memory of the process, and most of
+            # what is linked ahead is never come to.
+            self._link(self._used[0])
             self._used.popleft()
-        self._warmed = self.tail.sequence
         return run
 
     def _link_fresh(self, count: int) -> None:

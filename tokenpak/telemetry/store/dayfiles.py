@@ -167,9 +167,9 @@ class DayFiles:
                 if status.same_file(self._files.status_at(path)):
                     return fd, status
             except BaseException:
-                self._files.unlock(fd)
+                self._unlock(path, fd)
                 raise
-            self._files.unlock(fd)
+            self._unlock(path, fd)
             self._forget(path)
         raise OSError(errno.EAGAIN, "is replaced again and again", path)
 

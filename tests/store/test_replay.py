@@ -88,6 +88,18 @@ def test_q1_archives_are_looked_into_also_those_that_are_cut(tmp_path: Path) -> 
     assert found[4:] == [True] * 2
 
 
+def test_q1_a_file_with_two_names_is_counted_once(tmp_path: Path) -> None:
+    """
+    As for a moment on its way into the archive.
+    """
+    path = make_log(tmp_path, ["same"])
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / path.name).hardlink_to(path)
+    found = missing(str(tmp_path), ERRORS, DAY, [make_line("same")] * 2)
+
+    assert sum(found) == 1
+
+
 @pytest.mark.parametrize("stale", ["no note", "pending", "done in the middle"])
 @pytest.mark.usefixtures("another_boot")
 def test_q1_notes_that_are_older_than_the_log_double_nothing(

@@ -72,10 +72,14 @@ def _count(
     """Return how often each line is there whose key is in *wanted*."""
     for _ in range(_TRIES):
         found: Counter[bytes] = Counter()
+        seen: set[tuple[int, int]] = set()
         try:
-            for file in list_log_files(log_dir):
+            # Twice: a listing is no snapshot, and of two in a row one has what is
+            # compressed meanwhile (see read/source).
+            listed = {*list_log_files(log_dir), *list_log_files(log_dir)}
+            for file in sorted(listed, key=lambda file: file.path):
                 if file.stream == stream and file.day.isoformat() == day:
-                    keys = map(_key, _whole_lines(file))
+                    keys = map(_key, _whole_lines(file, seen))
                     found.update(key for key in keys if key in wanted)
             return found
         except FileNotFoundError:
@@ -85,11 +89,15 @@ def _count(
     raise OSError(f"the files of {day} in {log_dir} are renamed again and again")
 
 
-def _whole_lines(file: LogFile) -> Iterator[bytes]:
+def _whole_lines(file: LogFile, seen: set[tuple[int, int]]) -> Iterator[bytes]:
     fd = os.open(file.path, READ_FLAGS)
     with os.fdopen(fd, "rb") as raw:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        identity = (status.st_dev, status.st_ino)
+        # On its way into the archive, a file has two names for a moment.
+        if not stat.S_ISREG(status.st_mode) or identity in seen:
             return
+        seen.add(identity)
         text: Iterable[bytes] = gzip.GzipFile(fileobj=raw) if file.compressed else raw
         try:
             for line in text:

@@ -37,20 +37,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tokenpak.telemetry.read.records import UnreadableFile
+from tokenpak.telemetry.store.files import READ_FLAGS
 from tokenpak.telemetry.store.names import ARCHIVE_DIR, LogFile, list_log_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import date
 
-# O_NOFOLLOW: S5.  O_NONBLOCK: opening a FIFO must not wait for a writer.
-_FLAGS: Final = (
-    os.O_RDONLY
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_BINARY", 0)
-)
 _TRIES: Final = 50
 """How often a day starts anew; its files together do not take that many steps."""
 _LOOKS: Final = 2
@@ -154,7 +147,7 @@ class LogDirectory:
         seen = set()
         for file in self._files.get(day, []):
             try:
-                fd = os.open(file.path, _FLAGS)
+                fd = os.open(file.path, READ_FLAGS)
                 status = os.fstat(fd)
             except OSError as e:
                 opened.unreadable.append(UnreadableFile(file.path, 0, _reason(e)))

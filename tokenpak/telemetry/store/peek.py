@@ -28,6 +28,7 @@ from typing import Final, NamedTuple, Self
 
 from tokenpak.telemetry.errors import SpoolError
 from tokenpak.telemetry.store.boot import current_boot
+from tokenpak.telemetry.store.files import READ_FLAGS
 from tokenpak.telemetry.store.names import day_file_name
 from tokenpak.telemetry.store.notes import (
     HEADER_WORDS,
@@ -38,13 +39,6 @@ from tokenpak.telemetry.store.notes import (
 from tokenpak.telemetry.store.pieces import Piece, judge, whole_lines
 from tokenpak.telemetry.store.spool import HEAD_BYTES
 
-_FLAGS: Final = (
-    os.O_RDONLY
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # a FIFO of that name must not hang us
-    | getattr(os, "O_BINARY", 0)
-)
 _CHUNK: Final = 256 * 1024
 _TRIES: Final = 100
 """How often a head is read until it stands still; it changes some 50 times a second."""
@@ -94,7 +88,7 @@ class SpoolView:
         self.path = path
         if not hasattr(os, "pread"):  # Windows, where no spool is made
             raise SpoolError(path, "cannot be read on this system")
-        self._fd = os.open(path, _FLAGS)
+        self._fd = os.open(path, READ_FLAGS)
         try:
             status = os.fstat(self._fd)
             if not stat.S_ISREG(status.st_mode):
@@ -211,7 +205,7 @@ class SpoolView:
             return note.last, note.end
         path = os.path.join(log_dir, day_file_name(self.stream, note.day))
         try:
-            log = os.open(path, _FLAGS)
+            log = os.open(path, READ_FLAGS)
         except FileNotFoundError:
             return note.consumed
         try:

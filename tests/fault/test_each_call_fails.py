@@ -97,10 +97,12 @@ def run_one(
     runner = runners.get()
     try:
         for number in range(1, MOST):
-            outcome = runner.run(call, effect, f"{number}{suffix}")
+            when = f"{number}{suffix}"
+            outcome = runner.run(call, effect, when)
+            if suffix and not outcome.injected and not outcome.problems:
+                outcome = runner.run(call, effect, when, patient=True)
             outcome.problems = [
-                f"{call} {effect} {number}{suffix}: {problem}"
-                for problem in outcome.problems
+                f"{call} {effect} {when}: {problem}" for problem in outcome.problems
             ]
             outcomes.append(outcome)
             if not outcome.injected:

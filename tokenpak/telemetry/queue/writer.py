@@ -144,9 +144,10 @@ class Writer:
         """Wake the writer, or let it have the GIL.  Safe in a signal handler."""
         if self._asleep:
             self._wake()
-        elif self._birth:
+            return
+        if self._birth:
             self._check_birth()
-        elif self._pressed:
+        if self._pressed:
             # Not sleep(0), which gives the GIL up and takes it back before the writer
             # has noticed.
             time.sleep(YIELD)

@@ -15,6 +15,7 @@ import tempfile
 from datetime import UTC, datetime
 
 from bench import report
+from bench.adapters import ADAPTERS, FLOORS, PEERS
 from bench.environment import describe
 from bench.harness import ROOT, Outcome, run_scenario
 from bench.model import FULL, QUICK, SMOKE
@@ -30,13 +31,16 @@ def main(argv: list[str] | None = None) -> int:
     seed = (
         random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
     )
+    loggers = None if options.loggers is None else frozenset(options.loggers)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as directory:
         environment = describe(directory)
         print(f"{environment.line(options.machine)}; {effort.name} run, seed {seed}")
         outcomes: list[Outcome] = []
         for name in options.only or MODULES:
             scenario = find_scenario(name)
-            outcome = run_scenario(scenario, effort, directory, seed, _show_progress)
+            outcome = run_scenario(
+                scenario, effort, directory, seed, _show_progress, loggers
+            )
             _show_progress("")
             print(report.table(outcome), flush=True)
             outcomes.append(outcome)
@@ -73,6 +77,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help=f"one scenario; may be repeated: {', '.join(MODULES)}",
     )
+    parser.add_argument(
+        "--loggers",
+        type=_loggers,
+        metavar="NAME,...",
+        help=f"of the others only these: {', '.join((*PEERS, *FLOORS))}",
+    )
     parser.add_argument("--markdown", metavar="FILE", help="write the page for docs/")
     parser.add_argument(
         "--machine", metavar="TEXT", help="the machine in words, instead of its cores"
@@ -83,6 +93,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--results", default=RESULTS_DIR, help="where the JSON goes")
     parser.add_argument("--seed", type=int, help="repeat the random moments of a run")
     return parser.parse_args(argv)
+
+
+def _loggers(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = sorted({*names} - {*ADAPTERS})
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no such logger: {', '.join(unknown)}")
+    return names
 
 
 def _show_progress(text: str) -> None:

@@ -11,12 +11,16 @@ import json
 import textwrap
 from typing import TYPE_CHECKING
 
+from bench.harness import NOT_ASKED
+from bench.model import Row
+from bench.quantiles import spread
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.environment import Environment
     from bench.harness import Outcome
-    from bench.model import Effort, Row
+    from bench.model import Effort
 
 INTRODUCTION = """\
 # Figures
@@ -77,13 +81,51 @@ def table(outcome: Outcome) -> str:
         (row.label, value_text(row), target_text(row), verdict_text(row))
         for row in outcome.rows
     ]
-    widths = [max(len(cell[i]) for cell in cells) for i in range(3)]
+    widths = [max((len(cell[i]) for cell in cells), default=0) for i in range(3)]
     for label, value, target, verdict in cells:
         columns = (label.ljust(widths[0]), value.ljust(widths[1]))
         lines.append(
             "  ".join(("", *columns, target.ljust(widths[2]), verdict)).rstrip()
         )
+    if loggers := matrix(outcome):
+        lines += ["", *_aligned(loggers)]
     return "\n".join(lines)
+
+
+def matrix(outcome: Outcome) -> list[list[str]]:
+    """Return the cells of the table of loggers, its head first; empty without one."""
+    columns = outcome.scenario.columns
+    if not columns or outcome.failure:
+        return []
+    cells = [["", *(column.label for column in columns)]]
+    for name in outcome.scenario.measurements:
+        rounds = outcome.samples.get(name)
+        if rounds:
+            values = [
+                Row("", spread(r[c.figure] * c.factor for r in rounds), c.unit)
+                for c in columns
+            ]
+            cells.append([name, *map(value_text, values)])
+        elif (note := outcome.notes.get(name)) != NOT_ASKED:
+            cells.append([name, note or "", *[""] * (len(columns) - 1)])
+    return cells
+
+
+def _aligned(cells: list[list[str]]) -> list[str]:
+    # A note is as long as it likes: only what has a neighbour is aligned.
+    widths = [
+        max(
+            (len(line[i]) for line in cells if i + 1 < len(line) and line[i + 1]),
+            default=0,
+        )
+        for i in range(len(cells[0]))
+    ]
+    return [
+        "  ".join(
+            ("", *(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+        ).rstrip()
+        for line in cells
+    ]
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
@@ -132,7 +174,14 @@ def markdown(
             for row in outcome.rows
         )
         parts[-1] += "\n"
+        if outcome.scenario.columns:
+            parts.append(_markdown_table(matrix(outcome)) + "\n")
     return "\n".join(parts)
+
+
+def _markdown_table(cells: list[list[str]]) -> str:
+    lines = [f"| {' | '.join(line)} |" for line in cells]
+    return "\n".join([lines[0], f"|{'---|' * len(cells[0])}", *lines[1:]])
 
 
 def results(

@@ -2,7 +2,7 @@
 picologging: standard ``logging``'s interface, written in C++.
 
 A formatter that is its subclass in Python, since its own cannot write JSON.  Its 0.9
-ignores ``extra``, so what belongs to a record goes along as the argument of the message.
+ignores ``extra``: what belongs to a record goes along as the message's argument.
 There are wheels for Python up to 3.11 only.
 """
 

@@ -23,10 +23,10 @@ CALLS_A_BLOCK = 500
 PAGES_BYTES = 2 * 1024 * 1024
 
 HOW = f"""\
-`log_event` with five context fields, against `orjson.dumps` of the same record, ready
-made, plus a copy of the line into an `mmap` whose pages are already there. Blocks of
-{CALLS_A_BLOCK} calls of each alternate in one thread. Each call is timed by itself; the
-timer's own cost is part of both sides, as nothing is subtracted."""
+`log_event` with five context fields, against `orjson.dumps` of the same record,
+ready made, plus a copy of the line into an `mmap` whose pages are already there.
+Blocks of {CALLS_A_BLOCK} calls of each alternate in one thread. Each call is timed
+by itself; the timer's own cost is part of both sides, as nothing is subtracted."""
 
 
 def measure(job: Job) -> Figures:

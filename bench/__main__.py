@@ -14,13 +14,14 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 
-from bench import report
+from bench import page, report, targets
 from bench.adapters import ADAPTERS, FLOORS, PEERS
 from bench.environment import describe
 from bench.harness import ROOT, Outcome, run_scenario
 from bench.model import FULL, QUICK, SMOKE
 from bench.scenarios import MODULES, find_scenario
 
+DOCS_DIR = os.path.join(ROOT, "docs", "reference")
 RESULTS_DIR = os.path.join(ROOT, "bench", "results")
 
 
@@ -32,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
         random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
     )
     loggers = None if options.loggers is None else frozenset(options.loggers)
+    if options.results_from:
+        return _show_again(options)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as directory:
         environment = describe(directory)
         print(f"{environment.line(options.machine)}; {effort.name} run, seed {seed}")
@@ -44,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
             _show_progress("")
             print(report.table(outcome), flush=True)
             outcomes.append(outcome)
-    print(f"\n{report.summary(outcomes)}")
+    _show_targets(outcomes)
     os.makedirs(options.results, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     _write(
@@ -54,9 +57,31 @@ def main(argv: list[str] | None = None) -> int:
     if options.markdown:
         _write(
             options.markdown,
-            report.markdown(outcomes, environment, effort, options.machine),
+            page.markdown(outcomes, environment, effort, options.machine),
         )
+    if options.write_docs:
+        page.write(DOCS_DIR, outcomes, environment, effort, options.machine)
     return 1 if any(outcome.failure for outcome in outcomes) else 0
+
+
+def _show_again(options: argparse.Namespace) -> int:
+    """Show saved results, judged anew; measure nothing."""
+    with open(options.results_from, encoding="utf-8") as file:
+        outcomes, environment, effort = report.read_results(file.read())
+    for outcome in outcomes:
+        print(report.table(outcome))
+    _show_targets(outcomes)
+    if options.markdown:
+        text = page.markdown(outcomes, environment, effort, options.machine)
+        _write(options.markdown, text)
+    if options.write_docs:
+        page.write(DOCS_DIR, outcomes, environment, effort, options.machine)
+    return 0
+
+
+def _show_targets(outcomes: list[Outcome]) -> None:
+    print(report.table_of_targets(targets.judge_outcomes(outcomes)))
+    print(f"\n{report.summary(outcomes)}")
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -84,6 +109,17 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help=f"of the others only these: {', '.join((*PEERS, *FLOORS))}",
     )
     parser.add_argument("--markdown", metavar="FILE", help="write the page for docs/")
+    parser.add_argument(
+        "--write-docs",
+        action="store_true",
+        help="write docs/reference/figures.md and its pictures",
+    )
+    parser.add_argument(
+        "--from",
+        dest="results_from",
+        metavar="FILE",
+        help="show the results in a JSON file of an earlier run; measure nothing",
+    )
     parser.add_argument(
         "--machine", metavar="TEXT", help="the machine in words, instead of its cores"
     )

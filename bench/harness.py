@@ -45,6 +45,11 @@ class Outcome:
     notes: dict[str, str] = field(default_factory=dict)
     """Why a measurement is missing: its peer is not installed, crashed, or hung."""
 
+    def judge(self) -> None:
+        """Make the rows from the figures."""
+        rows = self.scenario.judge(self.samples)
+        self.rows = [_explain(row, self.notes) for row in rows]
+
 
 def run_scenario(
     scenario: Scenario,
@@ -90,9 +95,7 @@ def run_scenario(
                     outcome.samples.pop(name, None)
                 else:
                     outcome.samples.setdefault(name, []).append(answer)
-        outcome.rows = [
-            _explain(row, outcome.notes) for row in scenario.judge(outcome.samples)
-        ]
+        outcome.judge()
     except MeasurementError as error:
         outcome.failure = str(error)
     return outcome

@@ -47,17 +47,17 @@ class Picture:
     """Of the measurements that are meant, where a scenario has others too."""
 
 
-_TIME = "logarithmic; median of the rounds, with the lowest and highest; left is better"
-_RATE = (
-    "logarithmic; median of the rounds, with the lowest and highest; right is better"
+_TIME = (
+    "Logarithmic; dot: median of the rounds, line: lowest to highest; left is better"
 )
+_RATE = _TIME.replace("left", "right")
 
 PICTURES: Sequence[Picture] = (
     Picture(
         "caller-burst",
         "caller_burst",
         "One call, at full speed",
-        f"Median; {_TIME}",
+        f"Median of the calls. {_TIME}",
         "median",
         1e-9,
         show_seconds,
@@ -66,7 +66,7 @@ PICTURES: Sequence[Picture] = (
         "caller-paced",
         "caller_paced",
         "One call, at 1,000 a second",
-        f"p99.9; {_TIME}",
+        f"p99.9 of the calls. {_TIME}",
         "p999",
         1e-9,
         show_seconds,
@@ -75,7 +75,7 @@ PICTURES: Sequence[Picture] = (
         "caller-busy",
         "caller_busy",
         "One call, among four busy threads",
-        f"p99.9; {_TIME}",
+        f"p99.9 of the calls. {_TIME}",
         "p999",
         1e-9,
         show_seconds,
@@ -116,7 +116,7 @@ PICTURES: Sequence[Picture] = (
         "loop-lag",
         "loop_lag",
         "Lag of an event loop, at 5,000 failures a second",
-        f"p99; {_TIME}",
+        f"p99 of the ticks. {_TIME}",
         "p99",
         1,
         show_seconds,

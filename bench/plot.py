@@ -182,14 +182,15 @@ def _panel(
 
     found = exponent(chart.xs, [value.median for value in chart.ys])
     parts = [
-        _text(left + 16, top + 14, chart.title, theme.text, size=14, weight=600),
         _text(
             left + 16,
-            top + 31,
-            f"{chart.y_label}; exponent {found:.2f}",
-            theme.muted,
-            size=12,
+            top + 14,
+            f"{chart.title}: exponent {found:.2f}".replace("-", "\N{MINUS SIGN}"),
+            theme.text,
+            size=14,
+            weight=600,
         ),
+        _text(left + 16, top + 31, chart.y_label, theme.muted, size=12),
         _line(box[0], box[3], box[2], box[3], theme.grid),
         _line(box[0], box[1], box[0], box[3], theme.grid),
         _text(
@@ -306,7 +307,8 @@ def _document(
 ) -> str:
     body = "\n".join(parts)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" role="img" '
         f'font-family="{_FONT}">\n'
         f"<title>{escape(title)}</title>\n"

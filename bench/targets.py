@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.adapters import OURS, PEERS
+from bench.harness import Outcome
 from bench.model import Row, Samples, at_least, at_most
 from bench.rows import difference_row, ratio_row, rival_row, total_row, value_row
 from bench.scenarios import loop_lag
@@ -260,4 +261,13 @@ def judge(results: Results, notes: Mapping[str, Mapping[str, str]]) -> list[Row]
     return rows
 
 
-__all__ = ["GOALS", "Goal", "Results", "judge"]
+def judge_outcomes(outcomes: Sequence[Outcome]) -> list[Row]:
+    """Return a row for each target, from the outcomes of a run."""
+    done = [outcome for outcome in outcomes if not outcome.failure]
+    return judge(
+        {outcome.scenario.name: outcome.samples for outcome in done},
+        {outcome.scenario.name: outcome.notes for outcome in done},
+    )
+
+
+__all__ = ["GOALS", "Goal", "Results", "judge", "judge_outcomes"]

@@ -80,7 +80,10 @@ def _show_again(options: argparse.Namespace) -> int:
 
 
 def _show_targets(outcomes: list[Outcome]) -> None:
-    print(report.table_of_targets(targets.judge_outcomes(outcomes)))
+    done = {outcome.scenario.name for outcome in outcomes}
+    rows = targets.judge_outcomes(outcomes, only=done)
+    if rows:
+        print(report.table_of_targets(rows))
     print(f"\n{report.summary(outcomes)}")
 
 

@@ -8,7 +8,7 @@ shown as not measured, and never as met.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.adapters import OURS, PEERS
@@ -234,17 +234,24 @@ GOALS: Sequence[Goal] = (
 )
 
 
-def judge(results: Results, notes: Mapping[str, Mapping[str, str]]) -> list[Row]:
+def judge(
+    results: Results,
+    notes: Mapping[str, Mapping[str, str]],
+    only: Collection[str] | None = None,
+) -> list[Row]:
     """
     Return a row for each target, labelled with the target in words.
 
     Args:
         results: the figures of the scenarios that were run.
         notes: why measurements of them are missing, by scenario.
+        only: the scenarios whose targets are wanted; all if None.
 
     """
     rows = []
     for goal in GOALS:
+        if only is not None and goal.scenario not in only:
+            continue
         row = goal.row(results.get(goal.scenario, {}))
         label = f"{goal.text}: {row.label}"
         note = row.note
@@ -261,12 +268,15 @@ def judge(results: Results, notes: Mapping[str, Mapping[str, str]]) -> list[Row]
     return rows
 
 
-def judge_outcomes(outcomes: Sequence[Outcome]) -> list[Row]:
-    """Return a row for each target, from the outcomes of a run."""
+def judge_outcomes(
+    outcomes: Sequence[Outcome], only: Collection[str] | None = None
+) -> list[Row]:
+    """Return a row for each target, or for those of the scenarios *only*."""
     done = [outcome for outcome in outcomes if not outcome.failure]
     return judge(
         {outcome.scenario.name: outcome.samples for outcome in done},
         {outcome.scenario.name: outcome.notes for outcome in done},
+        only,
     )
 
 

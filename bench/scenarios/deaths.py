@@ -58,6 +58,8 @@ class _Tally:
 
     verdict: Verdict
     hung: int = 0
+    dropped: int = 0
+    """What the logger says it gave up, and so is not lost without a word."""
 
 
 def measure(adapter: str, job: Job) -> Figures:
@@ -78,11 +80,13 @@ def measure(adapter: str, job: Job) -> Figures:
         figures[f"{way}_of"] = tally.verdict.accepted
         total.verdict.add(tally.verdict)
         total.hung += tally.hung
+        total.dropped += tally.dropped
     figures["lost"] = total.verdict.lost
     figures["doubled"] = total.verdict.doubled
     figures["damaged"] = total.verdict.merged + total.verdict.torn
     figures["accepted"] = total.verdict.accepted
     figures["hung"] = total.hung
+    figures["dropped"] = total.dropped
     return figures
 
 
@@ -195,8 +199,8 @@ def _run_task(number: int) -> None:
 
 
 def _forks(adapter: str, place: str, _: random.Random, tally: _Tally) -> None:
-    # The last slot counts the children that hung.
-    acks = Acks(CHILDREN + 2)
+    # The last two slots: the children that hung, and what the parent has dropped.
+    acks = Acks(CHILDREN + 3)
     patience = HUNG_AFTER_OURS if adapter == OURS else HUNG_AFTER
 
     def work() -> None:
@@ -226,10 +230,12 @@ def _forks(adapter: str, place: str, _: random.Random, tally: _Tally) -> None:
         stop.set()
         thread.join()
         logger.flush()
+        acks.counts[CHILDREN + 2] = logger.dropped()
         logger.close()
 
     finished = _wait(_in_child(work), patience * CHILDREN + DEADLINE)
     tally.hung += acks.counts[CHILDREN + 1] + (not finished)
+    tally.dropped += acks.counts[CHILDREN + 2]
     series = ["parent", *(f"child-{child}" for child in range(1, CHILDREN + 1))]
     tally.verdict.add(_audit(adapter, place, acks, series))
 
@@ -261,6 +267,7 @@ def judge(samples: Samples) -> list[Row]:
             ("accepted records lost", "lost"),
             ("doubled", "doubled"),
             ("processes that hung", "hung"),
+            ("dropped", "dropped"),
         )
     ]
 

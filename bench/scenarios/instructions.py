@@ -111,11 +111,12 @@ def _instructions(valgrind: str, directory: str, kind: str, calls: int) -> int:
         capture_output=True,
         text=True,
         timeout=240,
-        check=True,
+        check=False,
     )
     found = re.search(r"Collected\s*:\s*(\d+)", done.stderr)
-    if found is None:
-        raise RuntimeError(f"valgrind has counted nothing:\n{done.stderr[-500:]}")
+    if done.returncode or found is None:
+        # It has been seen to give up on the mappings of CPython 3.11 (valgrind 3.19).
+        raise PeerMissingError("valgrind itself has failed")
     return int(found[1])
 
 

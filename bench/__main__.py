@@ -42,12 +42,19 @@ def main(argv: list[str] | None = None) -> int:
         for name in options.only or MODULES:
             scenario = find_scenario(name)
             outcome = run_scenario(
-                scenario, effort, directory, seed, _show_progress, loggers
+                scenario,
+                effort,
+                directory,
+                seed,
+                _show_progress,
+                loggers,
+                options.rounds,
             )
             _show_progress("")
             print(report.table(outcome), flush=True)
             outcomes.append(outcome)
     _show_targets(outcomes)
+    print(f"It took {sum(outcome.seconds for outcome in outcomes):.0f} s.")
     os.makedirs(options.results, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     _write(
@@ -92,7 +99,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m bench", description="Measure what is promised in figures."
     )
     amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--quick", action="store_true", help="a fifth of the work")
+    amount.add_argument(
+        "--quick", action="store_true", help="a tenth of the work, one round"
+    )
     amount.add_argument(
         "--smoke",
         action="store_true",
@@ -110,6 +119,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         type=_loggers,
         metavar="NAME,...",
         help=f"of the others only these: {', '.join((*PEERS, *FLOORS))}",
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="at most so many of each scenario"
     )
     parser.add_argument("--markdown", metavar="FILE", help="write the page for docs/")
     parser.add_argument(

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ class Outcome:
     failure: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
     """Why a measurement is missing: its peer is not installed, crashed, or hung."""
+    seconds: float = 0.0
+    """How long all of it took."""
 
     def judge(self) -> None:
         """Make the rows from the figures."""
@@ -58,6 +61,7 @@ def run_scenario(
     seed: int,
     progress: Callable[[str], None],
     loggers: frozenset[str] | None = None,
+    most_rounds: int | None = None,
 ) -> Outcome:
     """
     Run all rounds of *scenario* below *directory* and judge them.
@@ -74,9 +78,11 @@ def run_scenario(
         progress: called with a line for a person, before each measurement.
         loggers: those of the measurements that may fail which are to be made;
             all of them if None.
+        most_rounds: instead of what the effort says.
 
     """
-    rounds = min(scenario.rounds, effort.max_rounds)
+    rounds = min(scenario.rounds, most_rounds or effort.max_rounds)
+    started = time.monotonic()
     outcome = Outcome(scenario, [], seeds=[seed + i for i in range(rounds)])
     if loggers is not None:
         for name in scenario.may_fail:
@@ -98,6 +104,7 @@ def run_scenario(
         outcome.judge()
     except MeasurementError as error:
         outcome.failure = str(error)
+    outcome.seconds = time.monotonic() - started
     return outcome
 
 

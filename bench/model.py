@@ -40,7 +40,7 @@ class Effort:
 
 
 FULL = Effort("full", 1.0, 100)
-QUICK = Effort("quick", 0.2, 3)
+QUICK = Effort("quick", 0.1, 1)
 SMOKE = Effort("smoke", 0.02, 1)
 EFFORTS = {effort.name: effort for effort in (FULL, QUICK, SMOKE)}
 

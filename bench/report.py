@@ -145,6 +145,7 @@ def results(
                 "seeds": outcome.seeds,
                 "failure": outcome.failure,
                 "notes": outcome.notes,
+                "seconds": round(outcome.seconds, 1),
             }
             for outcome in outcomes
         ],

@@ -186,12 +186,12 @@ def measure_days(job: Job) -> Figures:
         "context": {},
     }
     line = json.dumps(record, separators=(",", ":")) + "\n"
-    for number in range(5):  # warm: the first pays for imports and the directory
+    for number in range(3):  # warm: the first pays for imports and the directory
         _first_record(os.path.join(job.directory, f"warm-{number}"))
     medians = []
     for days in DAYS:
         times = []
-        for turn in range(job.effort.count(5, least=2)):
+        for turn in range(job.effort.count(5)):
             place = os.path.join(job.directory, f"{days}-{turn}")
             os.mkdir(place)
             for day in range(days):

@@ -18,6 +18,8 @@ from bench.workload import FRAMES, failure
 if TYPE_CHECKING:
     from pathlib import Path
 
+LONG = {"cpu_bound", "deaths", "fork_latency", "memory", "processes", "scaling"}
+
 COUNTS = {
     "caller_burst": ["dropped meanwhile"],
     "caller_paced": ["dropped meanwhile"],
@@ -49,7 +51,13 @@ COUNTS = {
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.heavy if name in LONG else ())
+        for name in MODULES
+    ],
+)
 def test_a_scenario_runs_and_its_counts_are_exact(name: str, tmp_path: Path) -> None:
     """
     A table, a page and JSON come out, and what must be zero is zero.

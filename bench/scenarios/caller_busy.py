@@ -27,9 +27,8 @@ from bench.rows import rival_row, total_row
 from bench.workload import CONTEXT, REQUEST_ID, failure
 
 TICK_NS = 1_000_000
-CALLS = 3_000
 THREADS = 4
-SECONDS = 3.0
+SECONDS = 2.0
 
 HOW = f"""\
 The same call with {THREADS} threads that run Python code all the time, at 1,000

@@ -19,7 +19,7 @@ from bench.workload import CONTEXT, failure
 
 A_SECOND = 5_000
 PHASE = 0.4
-PHASES = 4
+PHASES = 3
 MOST_A_TURN = 200
 CALIBRATION = 200
 

@@ -24,7 +24,7 @@ from bench.workload import CONTEXT, failure
 NAMES = (OURS, *PEERS)
 FLAT = "tokenpak, in use"
 BURST = 100_000
-SECONDS = 3.0
+SECONDS = 2.0
 LIMIT_KB = 300 * 1024
 """A logger whose queue has no bound is stopped here, not the machine."""
 RECORDS = 100_000

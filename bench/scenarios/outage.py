@@ -180,7 +180,7 @@ SCENARIO = Scenario(
     name="outage",
     title="A process stops while it holds the lock of the log file",
     how=HOW,
-    rounds=3,
+    rounds=2,
     measurements={"outage": measure},
     judge=judge,
 )

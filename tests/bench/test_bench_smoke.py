@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 LONG = {"cpu_bound", "deaths", "fork_latency", "memory", "processes", "scaling"}
 
 COUNTS = {
-    "caller_burst": ["dropped meanwhile"],
     "caller_paced": ["dropped meanwhile"],
     "caller_busy": ["dropped meanwhile"],
     "caller_deep": ["dropped meanwhile"],

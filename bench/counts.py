@@ -7,6 +7,7 @@ lingers, and the clock stands still, or a call in a new millisecond would do mor
 
     python -m bench.counts            print them beside the baseline
     python -m bench.counts --update   make them the baseline of this version of Python
+    python -m bench.counts --where    in which functions the instructions are
 
 ``baseline.json`` is checked by the tests, so that a change which makes the hot path
 longer is seen, and is a decision: it comes with an update of that file.
@@ -24,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Final
 
 from bench.harness import ROOT
@@ -60,20 +61,25 @@ class _Tally:
 
     def __init__(self) -> None:
         self.instructions = self.python_calls = self.c_calls = 0
+        self.where: dict[str, int] = {}
         self._thread = threading.get_ident()
 
     def trace(self, frame: FrameType, event: str, _arg: object) -> object:
         if event == "opcode":
-            self.instructions += 1
+            self._add(frame.f_code)
         else:
             frame.f_trace_opcodes = True
             frame.f_trace_lines = False
         return self.trace
 
-    def instruction(self, _code: object, _offset: int) -> None:
+    def instruction(self, code: CodeType, _offset: int) -> None:
         # Monitoring is for all threads; the writer's work is another question.
         if threading.get_ident() == self._thread:
-            self.instructions += 1
+            self._add(code)
+
+    def _add(self, code: CodeType) -> None:
+        self.instructions += 1
+        self.where[code.co_qualname] = self.where.get(code.co_qualname, 0) + 1
 
     def profile(self, _frame: FrameType, event: str, _arg: object) -> None:
         if event == "call":
@@ -82,11 +88,12 @@ class _Tally:
             self.c_calls += 1
 
 
-def count(call: Callable[[], object]) -> Counts:
+def count(call: Callable[[], object]) -> tuple[Counts, dict[str, int]]:
     """
-    Return what *call* executes: it is called twice, under different hooks.
+    Return what *call* executes, and its instructions by function.
 
-    Its own frame is counted too: a constant for one kind of function.
+    It is called twice, under different hooks.  Its own frame is counted too: a constant
+    for one kind of function.
     """
     tally = _Tally()
     if sys.version_info >= (3, 12):
@@ -113,12 +120,13 @@ def count(call: Callable[[], object]) -> Counts:
     finally:
         sys.setprofile(None)
     # The call of setprofile() that ends the counting is counted itself.
-    return Counts(tally.instructions, tally.python_calls, tally.c_calls - 1)
+    counts = Counts(tally.instructions, tally.python_calls, tally.c_calls - 1)
+    return counts, tally.where
 
 
-def measure() -> dict[str, Counts]:
+def measure() -> dict[str, tuple[Counts, dict[str, int]]]:
     """
-    Return the counts of each call of the hot path, in its steady state.
+    Return what each call of the hot path executes in its steady state, and where.
 
     Only in a process that has not imported the package yet: its clock is replaced.
     """
@@ -146,11 +154,12 @@ def measure() -> dict[str, Counts]:
             _wait_for_the_writer(logger)
             several = [count(call) for _ in range(_REPEATS)]
             # The least: under load, the writer may have ended its lingering.
-            found[name] = Counts(
-                min(c.instructions for c in several),
-                min(c.python_calls for c in several),
-                min(c.c_calls for c in several),
+            least = Counts(
+                min(c.instructions for c, _ in several),
+                min(c.python_calls for c, _ in several),
+                min(c.c_calls for c, _ in several),
             )
+            found[name] = least, min(several, key=lambda one: one[0])[1]
         logger.close(timeout=60)
     return found
 
@@ -201,14 +210,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--update", action="store_true", help="make them the baseline of this Python"
     )
+    parser.add_argument(
+        "--where", action="store_true", help="say in which functions they are"
+    )
     options = parser.parse_args(argv)
-    found, baseline = measure(), read_baseline()
+    measured, baseline = measure(), read_baseline()
+    found = {name: counts for name, (counts, _) in measured.items()}
     agreed = baseline.get(version(), {})
     print(f"{version()}: instructions, Python calls, C calls (agreed upon)")
     for name, counts in found.items():
         limit = agreed.get(name)
         beside = f"  ({_text(limit)})" if limit else ""
         print(f"  {name.ljust(24)}{_text(counts)}{beside}")
+        if options.where:
+            where = sorted(measured[name][1].items(), key=lambda one: -one[1])
+            for function, instructions in where:
+                print(f"    {instructions:6,}  {function}")
     if options.update:
         baseline[version()] = found
         with open(BASELINE, "w", encoding="utf-8") as file:

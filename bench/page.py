@@ -21,16 +21,13 @@ from bench.plot import THEMES
 PICTURES_DIR = "figures"
 
 INTRODUCTION = """\
-# Figures
-
 Printed by `python -m bench --write-docs`; do not edit by hand. Where a value has a
 range, it is the median of {rounds}, with the lowest and highest beside it. Both sides
 of a ratio were measured in the same round of the same run, and ratios are what carries
 over to other machines; times do not. What the scenarios have in common, and how to run
 them: [the benchmark](../explanation/benchmark.md).
 
-Measured with {environment}.{effort}{peers}
-"""
+Measured with {environment}.{effort}{peers}"""
 
 
 def write(
@@ -69,6 +66,7 @@ def markdown(
         ),
         _targets(targets.judge_outcomes(outcomes)),
     ]
+    parts[0] = f"# Figures\n\n{_fill(parts[0])}\n"
     results = {o.scenario.name: o.samples for o in outcomes if not o.failure}
     drawn = set(draw(results))
     for outcome in outcomes:
@@ -93,7 +91,7 @@ def _scenario(outcome: Outcome, drawn: set[str]) -> list[str]:
     scenario = outcome.scenario
     parts = [f"## {scenario.title}", "", _fill(scenario.how), ""]
     if scenario.read:
-        parts += [f"**How to read it.** {_fill(scenario.read)}", ""]
+        parts += [_fill(f"**How to read it.** {scenario.read}"), ""]
     if outcome.failure:
         return [*parts, f"Failed: `{outcome.failure.splitlines()[0]}`", ""]
     for name, title in pictures_of(scenario.name):

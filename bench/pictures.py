@@ -134,8 +134,8 @@ PICTURES: Sequence[Picture] = (
 
 _PANELS: Mapping[str, tuple[str, str, float, Callable[[float], str]]] = {
     "records": ("records", "time for all", 1, show_seconds),
-    "threads": ("threads", "time for 32,000 records", 1, show_seconds),
-    "processes": ("processes", "time for 32,000 records", 1, show_seconds),
+    "threads": ("threads", "time for the same records", 1, show_seconds),
+    "processes": ("processes", "time for the same records", 1, show_seconds),
     "depth": ("frames", "median call", 1e-9, show_seconds),
     "context": ("fields", "median call", 1e-9, show_seconds),
     "days": ("day files", "first record in the file", 1, show_seconds),

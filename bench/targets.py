@@ -33,7 +33,7 @@ class Goal:
 def _of_format(samples: Samples) -> Row:
     return ratio_row(
         samples,
-        "median call, of `format_exception`",
+        "in % of `format_exception`",
         (OURS, "median"),
         (OURS, "format_median"),
         at_most(2.5),

@@ -70,7 +70,7 @@ def measure_counts(_: Job) -> Figures:
     """Return the counts of each call."""
     return {
         f"{name}: {what}": value
-        for name, found in counts.measure().items()
+        for name, (found, _) in counts.measure().items()
         for what, value in asdict(found).items()
     }
 

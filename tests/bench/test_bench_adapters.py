@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.adapters import ADAPTERS, PEERS, WRITERS, open_logger
+from bench.install_peers import install, requirements
 from bench.model import PeerMissingError
 from bench.workload import CONTEXT, FRAMES, failure
 
@@ -106,3 +107,18 @@ def test_every_peer_is_an_adapter() -> None:
     The tables list them all.
     """
     assert set(PEERS) < set(ADAPTERS)
+
+
+def test_the_peers_are_installed_one_by_one(tmp_path: Path) -> None:
+    """
+    Comments are no requirements; one that cannot be had gives a reason, and no error.
+    """
+    listed = tmp_path / "requirements.txt"
+    listed.write_text(
+        "# peers\n\nloguru>=0.7  # a comment\nabsent; python_version < '3'\n"
+    )
+
+    assert requirements(str(listed)) == ["loguru>=0.7", "absent; python_version < '3'"]
+    assert len(requirements()) >= 6
+    assert install("absent; python_version < '3'") is None
+    assert "not a valid wheel" in (install("./no/such/file.whl") or "")

@@ -87,7 +87,7 @@ def judge(samples: Samples) -> list[Row]:
             "median call, over dumps and copy",
             ("tokenpak", "median"),
             ("tokenpak", "copy_median"),
-            at_most(2.5),
+            at_most(2),
         ),
         total_row(samples, "dropped meanwhile", [("tokenpak", "dropped")], at_most(0)),
         value_row(samples, "median call", ("tokenpak", "median"), "µs", factor=1e-3),

@@ -79,7 +79,8 @@ class _Tally:
 
     def _add(self, code: CodeType) -> None:
         self.instructions += 1
-        self.where[code.co_qualname] = self.where.get(code.co_qualname, 0) + 1
+        name = f"{os.path.basename(code.co_filename)}: {code.co_qualname}"
+        self.where[name] = self.where.get(name, 0) + 1
 
     def profile(self, _frame: FrameType, event: str, _arg: object) -> None:
         if event == "call":

@@ -58,6 +58,8 @@ READ = """\
 These are the same on every machine, load or not, and so are what a change is judged
 by first. They do not say what an instruction takes."""
 
+WHERE = " in "
+
 CALLS = {
     "log_error": "`log_error`",
     "log_error, 100 frames": "`log_error`, 100 frames",
@@ -68,11 +70,11 @@ CALLS = {
 
 def measure_counts(_: Job) -> Figures:
     """Return the counts of each call."""
-    return {
-        f"{name}: {what}": value
-        for name, (found, _) in counts.measure().items()
-        for what, value in asdict(found).items()
-    }
+    figures: Figures = {}
+    for name, (found, where) in counts.measure().items():
+        figures |= {f"{name}: {what}": n for what, n in asdict(found).items()}
+        figures |= {f"{name}{WHERE}{function}": n for function, n in where.items()}
+    return figures
 
 
 def measure_callgrind(job: Job) -> Figures:
@@ -138,6 +140,7 @@ def judge(samples: Samples) -> list[Row]:
             )
     return [
         *rows,
+        *_where(samples),
         *(
             value_row(
                 samples,
@@ -148,6 +151,26 @@ def judge(samples: Samples) -> list[Row]:
             for kind in ("error", "event")
         ),
     ]
+
+
+def _where(samples: Samples) -> list[Row]:
+    """Return the functions that most instructions of the two calls are in."""
+    rounds = samples.get("counts")
+    if not rounds:
+        return []
+    rows = []
+    for name in ("log_error", "log_event"):
+        found = {
+            key.removeprefix(name + WHERE): n
+            for key, n in rounds[0].items()
+            # What calls it, in the benchmark itself, is a constant.
+            if key.startswith(name + WHERE) and "counts.py" not in key
+        }
+        for function in sorted(found, key=lambda one: -found[one]):
+            label = f"`{name}`: instructions in `{function}`"
+            key = ("counts", f"{name}{WHERE}{function}")
+            rows.append(value_row(samples, label, key, ""))
+    return rows
 
 
 SCENARIO = Scenario(

@@ -1,8 +1,8 @@
 """
 The benchmark: what is promised in figures, measured on the machine it runs on.
 
-    python -m bench                 everything, some minutes
-    python -m bench --quick         the same with fewer rounds
+    python -m bench                 everything, some 20 minutes
+    python -m bench --quick         a tenth of the work, in one round: 2 minutes
     python -m bench --only kill     one scenario
 
 Rules, so that the figures can be trusted:

@@ -14,12 +14,14 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 
-from bench import report
+from bench import page, report, targets
+from bench.adapters import ADAPTERS, FLOORS, PEERS
 from bench.environment import describe
 from bench.harness import ROOT, Outcome, run_scenario
 from bench.model import FULL, QUICK, SMOKE
 from bench.scenarios import MODULES, find_scenario
 
+DOCS_DIR = os.path.join(ROOT, "docs", "reference")
 RESULTS_DIR = os.path.join(ROOT, "bench", "results")
 
 
@@ -30,17 +32,29 @@ def main(argv: list[str] | None = None) -> int:
     seed = (
         random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
     )
+    loggers = None if options.loggers is None else frozenset(options.loggers)
+    if options.results_from:
+        return _show_again(options)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as directory:
         environment = describe(directory)
         print(f"{environment.line(options.machine)}; {effort.name} run, seed {seed}")
         outcomes: list[Outcome] = []
         for name in options.only or MODULES:
             scenario = find_scenario(name)
-            outcome = run_scenario(scenario, effort, directory, seed, _show_progress)
+            outcome = run_scenario(
+                scenario,
+                effort,
+                directory,
+                seed,
+                _show_progress,
+                loggers,
+                options.rounds,
+            )
             _show_progress("")
             print(report.table(outcome), flush=True)
             outcomes.append(outcome)
-    print(f"\n{report.summary(outcomes)}")
+    _show_targets(outcomes)
+    print(f"It took {sum(outcome.seconds for outcome in outcomes):.0f} s.")
     os.makedirs(options.results, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     _write(
@@ -50,9 +64,34 @@ def main(argv: list[str] | None = None) -> int:
     if options.markdown:
         _write(
             options.markdown,
-            report.markdown(outcomes, environment, effort, options.machine),
+            page.markdown(outcomes, environment, effort, options.machine),
         )
+    if options.write_docs:
+        page.write(DOCS_DIR, outcomes, environment, effort, options.machine)
     return 1 if any(outcome.failure for outcome in outcomes) else 0
+
+
+def _show_again(options: argparse.Namespace) -> int:
+    """Show saved results, judged anew; measure nothing."""
+    with open(options.results_from, encoding="utf-8") as file:
+        outcomes, environment, effort = report.read_results(file.read())
+    for outcome in outcomes:
+        print(report.table(outcome))
+    _show_targets(outcomes)
+    if options.markdown:
+        text = page.markdown(outcomes, environment, effort, options.machine)
+        _write(options.markdown, text)
+    if options.write_docs:
+        page.write(DOCS_DIR, outcomes, environment, effort, options.machine)
+    return 0
+
+
+def _show_targets(outcomes: list[Outcome]) -> None:
+    done = {outcome.scenario.name for outcome in outcomes}
+    rows = targets.judge_outcomes(outcomes, only=done)
+    if rows:
+        print(report.table_of_targets(rows))
+    print(f"\n{report.summary(outcomes)}")
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -60,7 +99,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m bench", description="Measure what is promised in figures."
     )
     amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--quick", action="store_true", help="a fifth of the work")
+    amount.add_argument(
+        "--quick", action="store_true", help="a tenth of the work, one round"
+    )
     amount.add_argument(
         "--smoke",
         action="store_true",
@@ -73,7 +114,27 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help=f"one scenario; may be repeated: {', '.join(MODULES)}",
     )
+    parser.add_argument(
+        "--loggers",
+        type=_loggers,
+        metavar="NAME,...",
+        help=f"of the others only these: {', '.join((*PEERS, *FLOORS))}",
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="at most so many of each scenario"
+    )
     parser.add_argument("--markdown", metavar="FILE", help="write the page for docs/")
+    parser.add_argument(
+        "--write-docs",
+        action="store_true",
+        help="write docs/reference/figures.md and its pictures",
+    )
+    parser.add_argument(
+        "--from",
+        dest="results_from",
+        metavar="FILE",
+        help="show the results in a JSON file of an earlier run; measure nothing",
+    )
     parser.add_argument(
         "--machine", metavar="TEXT", help="the machine in words, instead of its cores"
     )
@@ -83,6 +144,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--results", default=RESULTS_DIR, help="where the JSON goes")
     parser.add_argument("--seed", type=int, help="repeat the random moments of a run")
     return parser.parse_args(argv)
+
+
+def _loggers(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = sorted({*names} - {*ADAPTERS})
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no such logger: {', '.join(unknown)}")
+    return names
 
 
 def _show_progress(text: str) -> None:

@@ -9,7 +9,20 @@ from __future__ import annotations
 import os
 import platform
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Final
+
+PEERS: Final = (
+    "concurrent-log-handler",
+    "Logbook",
+    "loguru",
+    "opentelemetry-sdk",
+    "picologging",
+    "structlog",
+)
+"""Their distributions, as in ``requirements.txt``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +33,8 @@ class Environment:
     cores: int
     kernel: str
     file_system: str
+    peers: Mapping[str, str] = field(default_factory=dict)
+    """Their versions, by distribution; those that are installed."""
 
     def line(self, machine: str | None = None) -> str:
         """Return one line for a table; *machine* replaces the count of cores."""
@@ -36,7 +51,16 @@ def describe(directory: str) -> Environment:
         cores=_usable_cores(),
         kernel=f"{platform.system()} {release[0] if release else ''}".strip(),
         file_system=_file_system(directory),
+        peers=dict(_versions()),
     )
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in PEERS:
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
 
 
 def _usable_cores() -> int:

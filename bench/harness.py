@@ -14,8 +14,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from bench.adapters import ADAPTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """Children start here, so that they measure the tree that this file belongs to."""
+
+
+NOT_ASKED = "not asked for"
 
 
 class MeasurementError(Exception):
@@ -39,6 +45,15 @@ class Outcome:
     samples: dict[str, list[Figures]] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
     failure: str | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+    """Why a measurement is missing: its peer is not installed, crashed, or hung."""
+    seconds: float = 0.0
+    """How long all of it took."""
+
+    def judge(self) -> None:
+        """Make the rows from the figures."""
+        rows = self.scenario.judge(self.samples)
+        self.rows = [_explain(row, self.notes) for row in rows]
 
 
 def run_scenario(
@@ -47,31 +62,74 @@ def run_scenario(
     directory: str,
     seed: int,
     progress: Callable[[str], None],
+    loggers: frozenset[str] | None = None,
+    most_rounds: int | None = None,
 ) -> Outcome:
     """
     Run all rounds of *scenario* below *directory* and judge them.
 
-    A measurement whose peer is not installed is left out, and its rows say so.  One
-    that fails ends the scenario, not the run: the outcome carries the failure.
+    A measurement whose peer is not installed is left out, and its rows say so; so is
+    one that may fail and does, in whatever round.  Any other that fails ends the
+    scenario, not the run: the outcome carries the failure.
+
+    Args:
+        scenario: what to measure.
+        effort: how much of it.
+        directory: below which each measurement gets a directory of its own.
+        seed: that of the first round.
+        progress: called with a line for a person, before each measurement.
+        loggers: those of the measurements that may fail which are to be made;
+            all of them if None.
+        most_rounds: instead of what the effort says.
+
     """
-    rounds = min(scenario.rounds, effort.max_rounds)
+    rounds = min(scenario.rounds, most_rounds or effort.max_rounds)
+    started = time.monotonic()
     outcome = Outcome(scenario, [], seeds=[seed + i for i in range(rounds)])
-    missing: dict[str, str] = {}
+    if loggers is not None:
+        for name in scenario.may_fail:
+            logger = name.partition(", ")[0]
+            if logger in ADAPTERS and logger not in loggers:
+                outcome.notes[name] = NOT_ASKED
     try:
         for number, round_seed in enumerate(outcome.seeds, 1):
             for name in scenario.measurements:
-                if name in missing:
+                if name in outcome.notes:
                     continue
                 progress(f"{scenario.name}: {name}, round {number} of {rounds}")
-                answer = _measure(scenario, name, effort, directory, round_seed)
+                answer = _try(scenario, name, effort, directory, round_seed)
                 if isinstance(answer, str):
-                    missing[name] = answer
+                    outcome.notes[name] = answer
+                    # Rounds of which some are missing could not be compared.
+                    outcome.samples.pop(name, None)
                 else:
                     outcome.samples.setdefault(name, []).append(answer)
-        outcome.rows = scenario.judge(outcome.samples)
+        outcome.judge()
     except MeasurementError as error:
         outcome.failure = str(error)
+    outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _try(
+    scenario: Scenario, name: str, effort: Effort, directory: str, seed: int
+) -> Figures | str:
+    """Return the figures of a measurement, or why there are none."""
+    try:
+        return _measure(scenario, name, effort, directory, seed)
+    except MeasurementError as error:
+        if name not in scenario.may_fail:
+            raise
+        lines = str(error).strip().splitlines()
+        reason = lines[-1] if len(lines) > 1 else lines[0].partition(") ")[2]
+        return f"failed: {reason}"
+
+
+def _explain(row: Row, notes: dict[str, str]) -> Row:
+    found = [notes[source] for source in row.sources if source in notes]
+    if row.value is not None or not found:
+        return row
+    return replace(row, note=f"not measured: {found[0]}")
 
 
 def _measure(
@@ -85,7 +143,9 @@ def _measure(
     command = [sys.executable, "-m", "bench.measure", scenario.name, name, logs, answer]
     command += ["--effort", effort.name, "--seed", str(seed)]
     try:
-        _run(command, f"{scenario.name}: {name} (seed {seed})", scenario.timeout)
+        what = f"{scenario.name}: {name} (seed {seed})"
+        may_fail = name in scenario.may_fail
+        _run(command, what, scenario.patience if may_fail else scenario.timeout)
         with open(answer, encoding="utf-8") as file:
             found = json.load(file)
     finally:
@@ -119,4 +179,4 @@ def _run(command: list[str], what: str, timeout: float) -> None:
         raise MeasurementError(f"{what} failed ({child.returncode}):\n{errors.strip()}")
 
 
-__all__ = ["ROOT", "MeasurementError", "Outcome", "run_scenario"]
+__all__ = ["NOT_ASKED", "ROOT", "MeasurementError", "Outcome", "run_scenario"]

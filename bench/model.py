@@ -40,7 +40,7 @@ class Effort:
 
 
 FULL = Effort("full", 1.0, 100)
-QUICK = Effort("quick", 0.2, 3)
+QUICK = Effort("quick", 0.1, 1)
 SMOKE = Effort("smoke", 0.02, 1)
 EFFORTS = {effort.name: effort for effort in (FULL, QUICK, SMOKE)}
 
@@ -88,6 +88,8 @@ class Row:
     unit: str
     target: Target | None = None
     note: str = ""
+    sources: tuple[str, ...] = ()
+    """The measurements that it is made from, to say why one is missing."""
 
     @property
     def met(self) -> bool | None:
@@ -95,6 +97,16 @@ class Row:
         if self.target is None or self.value is None:
             return None
         return self.target.met_by(self.value.median)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table of loggers: a figure of each measurement."""
+
+    label: str
+    figure: str
+    unit: str = ""
+    factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,14 @@ class Scenario:
     judge: Callable[[Samples], list[Row]]
     timeout: float = 300.0
     """Seconds that one measurement may take before it is killed and reported."""
+    columns: Sequence[Column] = ()
+    """For a table with a line for each measurement, beside the rows."""
+    read: str = ""
+    """For the reader of the page: how to read it, and what it does not say."""
+    may_fail: frozenset[str] = frozenset()
+    """Measurements of others: one that hangs or crashes is a note in the tables."""
+    patience: float = 60.0
+    """Seconds for each of those, instead of *timeout*."""
 
 
 __all__ = [
@@ -117,6 +137,7 @@ __all__ = [
     "FULL",
     "QUICK",
     "SMOKE",
+    "Column",
     "Effort",
     "Figures",
     "Job",

@@ -1,5 +1,5 @@
 """
-The results as a table on the screen, as a page of the documentation, and as JSON.
+The results as a table on the screen, and as JSON that the page is made from.
 
 Each shows the measured value beside its target and says ``met`` or ``NOT met``.
 """
@@ -8,26 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import textwrap
 from typing import TYPE_CHECKING
+
+from bench.environment import Environment
+from bench.harness import NOT_ASKED, Outcome
+from bench.model import EFFORTS, Effort, Row
+from bench.quantiles import spread
+from bench.scenarios import find_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from bench.environment import Environment
-    from bench.harness import Outcome
-    from bench.model import Effort, Row
-
-INTRODUCTION = """\
-# Figures
-
-Printed by `python -m bench`; do not edit by hand. Where a value has a range, it is the
-median of {rounds}, with the lowest and highest beside it. Both sides of a ratio were
-measured in the same round of the same run, and ratios are what carries over to other
-machines; times do not.
-
-Measured with {environment}.{effort}
-"""
 
 
 def number(value: float) -> str:
@@ -77,13 +67,51 @@ def table(outcome: Outcome) -> str:
         (row.label, value_text(row), target_text(row), verdict_text(row))
         for row in outcome.rows
     ]
-    widths = [max(len(cell[i]) for cell in cells) for i in range(3)]
+    widths = [max((len(cell[i]) for cell in cells), default=0) for i in range(3)]
     for label, value, target, verdict in cells:
         columns = (label.ljust(widths[0]), value.ljust(widths[1]))
         lines.append(
             "  ".join(("", *columns, target.ljust(widths[2]), verdict)).rstrip()
         )
+    if loggers := matrix(outcome):
+        lines += ["", *_aligned(loggers)]
     return "\n".join(lines)
+
+
+def matrix(outcome: Outcome) -> list[list[str]]:
+    """Return the cells of the table of loggers, its head first; empty without one."""
+    columns = outcome.scenario.columns
+    if not columns or outcome.failure:
+        return []
+    cells = [["", *(column.label for column in columns)]]
+    for name in outcome.scenario.measurements:
+        rounds = outcome.samples.get(name)
+        if rounds:
+            values = [
+                Row("", spread(r[c.figure] * c.factor for r in rounds), c.unit)
+                for c in columns
+            ]
+            cells.append([name, *map(value_text, values)])
+        elif (note := outcome.notes.get(name)) != NOT_ASKED:
+            cells.append([name, note or "", *[""] * (len(columns) - 1)])
+    return cells
+
+
+def _aligned(cells: list[list[str]]) -> list[str]:
+    # A note is as long as it likes: only what has a neighbour is aligned.
+    widths = [
+        max(
+            (len(line[i]) for line in cells if i + 1 < len(line) and line[i + 1]),
+            default=0,
+        )
+        for i in range(len(cells[0]))
+    ]
+    return [
+        "  ".join(
+            ("", *(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+        ).rstrip()
+        for line in cells
+    ]
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
@@ -102,39 +130,6 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     return text
 
 
-def markdown(
-    outcomes: Sequence[Outcome],
-    environment: Environment,
-    effort: Effort,
-    machine: str | None,
-) -> str:
-    """Return the page for the documentation; *machine* describes it in words."""
-    hurried = "" if effort.name == "full" else f" A {effort.name} run, with less work."
-    rounds = max((len(o.seeds) for o in outcomes), default=0)
-    parts = [
-        INTRODUCTION.format(
-            rounds=f"up to {rounds} rounds" if rounds != 1 else "one round",
-            environment=environment.line(machine),
-            effort=hurried,
-        ),
-        f"**{summary(outcomes)}.**\n",
-    ]
-    for outcome in outcomes:
-        how = textwrap.fill(outcome.scenario.how, 88, break_on_hyphens=False)
-        parts.append(f"## {outcome.scenario.title}\n\n{how}\n")
-        if outcome.failure:
-            parts.append(f"Failed: `{outcome.failure.splitlines()[0]}`\n")
-            continue
-        parts.append("| measure | measured | target | |\n|---|---|---|---|")
-        parts[-1] += "".join(
-            f"\n| {row.label} | {value_text(row)} | {target_text(row)} "
-            f"| {verdict_text(row)} |"
-            for row in outcome.rows
-        )
-        parts[-1] += "\n"
-    return "\n".join(parts)
-
-
 def results(
     outcomes: Sequence[Outcome], environment: Environment, effort: Effort
 ) -> str:
@@ -149,6 +144,8 @@ def results(
                 "samples": outcome.samples,
                 "seeds": outcome.seeds,
                 "failure": outcome.failure,
+                "notes": outcome.notes,
+                "seconds": round(outcome.seconds, 1),
             }
             for outcome in outcomes
         ],
@@ -156,12 +153,43 @@ def results(
     return json.dumps(document, indent=1)
 
 
+def read_results(text: str) -> tuple[list[Outcome], Environment, Effort]:
+    """
+    Return what results() was given, judged anew by the scenarios as they are now.
+
+    Raises:
+        KeyError: a scenario is not known any more, or lacks a figure that it needs now.
+
+    """
+    document = json.loads(text)
+    outcomes = []
+    for saved in document["scenarios"]:
+        outcome = Outcome(find_scenario(saved["name"]), [])
+        outcome.samples, outcome.seeds = saved["samples"], saved["seeds"]
+        outcome.failure, outcome.notes = saved["failure"], saved["notes"]
+        if not outcome.failure:
+            outcome.judge()
+        outcomes.append(outcome)
+    environment = Environment(**document["environment"])
+    return outcomes, environment, EFFORTS[document["effort"]]
+
+
+def table_of_targets(rows: Sequence[Row]) -> str:
+    """Return the targets, aligned for a terminal."""
+    cells = [["target", "limit", "measured", ""]]
+    cells += [[r.label, target_text(r), value_text(r), verdict_text(r)] for r in rows]
+    met = sum(1 for row in rows if row.met)
+    return "\n".join([f"\nTargets: {met} of {len(rows)} met", *_aligned(cells)])
+
+
 __all__ = [
-    "markdown",
+    "matrix",
     "number",
+    "read_results",
     "results",
     "summary",
     "table",
+    "table_of_targets",
     "target_text",
     "value_text",
     "verdict_text",

@@ -1,6 +1,9 @@
 """
 loguru, in the fastest way found that keeps the stack trace.
 
+Its stack trace is that of ``traceback`` without the markers below a line (``~~~^^^``),
+which are most of what formatting costs since Python 3.11.
+
 ``serialize=True`` writes some twenty fields and takes twice as long.  Here loguru
 formats the exception (``backtrace`` and ``diagnose`` off, which would add the values of
 variables), a format *function* keeps it from formatting anything else, and orjson makes
@@ -15,6 +18,8 @@ from typing import TYPE_CHECKING, ClassVar
 import orjson
 from loguru import logger
 
+from bench.adapters import FILE
+
 if TYPE_CHECKING:
     from loguru import Message
 
@@ -23,10 +28,11 @@ class LoguruBuffered:
     """Through a 64 KiB buffer: fastest, and lost when the process dies."""
 
     buffer_bytes: ClassVar[int] = 64 * 1024
+    enqueue: ClassVar[bool] = False
 
     def __init__(self, directory: str) -> None:
         self._file = open(  # noqa: SIM115 - closed by close()
-            os.path.join(directory, "loguru.jsonl"), "ab", buffering=self.buffer_bytes
+            os.path.join(directory, FILE), "ab", buffering=self.buffer_bytes
         )
         logger.remove()
         logger.add(
@@ -36,6 +42,7 @@ class LoguruBuffered:
             diagnose=False,
             colorize=False,
             catch=False,
+            enqueue=self.enqueue,
         )
 
     def _write(self, message: Message) -> None:
@@ -65,6 +72,7 @@ class LoguruBuffered:
         )
 
     def flush(self) -> None:
+        logger.complete()
         self._file.flush()
 
     def close(self) -> None:
@@ -81,4 +89,10 @@ class LoguruLines(LoguruBuffered):
     buffer_bytes: ClassVar[int] = 0
 
 
-__all__ = ["LoguruBuffered", "LoguruLines"]
+class LoguruEnqueue(LoguruLines):
+    """``enqueue=True``: formatted in the call, written by a thread, through a pipe."""
+
+    enqueue: ClassVar[bool] = True
+
+
+__all__ = ["LoguruBuffered", "LoguruEnqueue", "LoguruLines"]

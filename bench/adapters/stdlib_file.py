@@ -7,6 +7,8 @@ import logging
 import os
 from datetime import UTC, datetime
 
+from bench.adapters import FILE
+
 
 class JsonFormatter(logging.Formatter):
     """The six fields of a record as one JSON object."""
@@ -32,12 +34,13 @@ class StdlibFile:
     """``logging.error(…, exc_info=error, extra={…})`` to a FileHandler."""
 
     def __init__(self, directory: str) -> None:
-        self._handler = logging.FileHandler(
-            os.path.join(directory, "stdlib.jsonl"), encoding="utf-8"
-        )
+        self._handler = self._open(os.path.join(directory, FILE))
         self._handler.setFormatter(JsonFormatter())
         self._logger = logging.Logger("bench")  # noqa: LOG001 - one for each directory
         self._logger.addHandler(self._handler)
+
+    def _open(self, path: str) -> logging.Handler:
+        return logging.FileHandler(path, encoding="utf-8")
 
     def log_error(
         self, request_id: str, error: BaseException, context: dict[str, object]

@@ -36,12 +36,12 @@ RECORDS_A_THREAD = 200_000
 """Bounds the disk, should the forks take long."""
 
 HOW = f"""\
-{CHILDREN} children of a process in which {THREADS} threads log events in bursts; each
-child logs {RECORDS_A_CHILD} records of its own through the inherited logger. A third
-of them end with `os._exit`, a third as an interpreter does, a third are those of
-`multiprocessing`. A child that lives longer than {HUNG_AFTER:.0f} s counts as hung. In
-the end `recover()` appends what the dead had accepted, and the log must hold each
-record of parent and children once."""
+{CHILDREN} children of a process in which {THREADS} threads log events in bursts;
+each child logs {RECORDS_A_CHILD} records of its own through the inherited logger. A
+third of them end with `os._exit`, a third as an interpreter does, a third are those
+of `multiprocessing`. A child that lives longer than {HUNG_AFTER:.0f} s counts as
+hung. In the end `recover()` appends what the dead had accepted, and the log must
+hold each record of parent and children once."""
 
 
 @dataclass(slots=True)

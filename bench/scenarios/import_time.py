@@ -22,9 +22,9 @@ BASELINE = "logging, orjson, filelock"
 
 HOW = f"""\
 `import {OURS}` against `import {BASELINE}`, the least that it is made of, in fresh
-interpreters in turn, byte code cached. Timed inside each, around the import statement
-alone. The median of some dozens of interpreters is one round. What the import must not
-start or load is counted in the same interpreters."""
+interpreters in turn, byte code cached. Timed inside each, around the import
+statement alone. The median of some dozens of interpreters is one round. What the
+import must not start or load is counted in the same interpreters."""
 
 PROGRAM = """\
 import sys, time

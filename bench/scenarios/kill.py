@@ -41,14 +41,14 @@ is killed doing that."""
 LIFETIME = 60.0
 
 HOW = f"""\
-{KILLS} processes, one to {AT_ONCE} at a time on one directory, each logging from three
-threads at full speed: failures ten frames deep, errors with contexts of random length,
-events. Each is killed with SIGKILL at a random moment up to {LATEST_KILL * 1000:.0f} ms
-after its start. A quarter of them log little, so that their writers recover what
-earlier ones left, and are killed doing that; after every {BLOCK}, `recover()` does the
-rest. A thread stores the number of each
-record into shared memory after its call has returned; the log must then hold exactly
-these records, each once and in order. Only the one under way may be there or not."""
+{KILLS} processes, one to {AT_ONCE} at a time on one directory, each logging from
+three threads at full speed: failures ten frames deep, errors with contexts of random
+length, events. Each is killed with SIGKILL at a random moment up to {
+    LATEST_KILL * 1000:.0f} ms after its start. A quarter of them log little, so that
+their writers recover what earlier ones left, and are killed doing that; after every
+{BLOCK}, `recover()` does the rest. A thread stores the number of each record into
+shared memory after its call has returned; the log must then hold exactly these
+records, each once and in order. Only the one under way may be there or not."""
 
 
 @dataclass(slots=True)

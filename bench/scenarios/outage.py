@@ -41,11 +41,13 @@ fcntl.flock(fd, fcntl.LOCK_UN)
 """
 
 HOW = f"""\
-One thread logs a failure ten frames deep a thousand times a second,
-{STOPPED + 2 * AROUND:,} times. After {AROUND // 1000} seconds another process takes the
-lock of the day's file and is stopped with SIGSTOP; {STOPPED // 1000} seconds later it
-goes on and lets go of the lock. The time to catch up is that from SIGCONT until all
-that was accepted before is in the log, while calls go on."""
+One thread logs a failure ten frames deep a thousand times a second, {
+    STOPPED + 2 * AROUND:,} times. After {
+    AROUND // 1000
+} seconds another process takes the lock of the
+day's file and is stopped with SIGSTOP; {STOPPED // 1000} seconds later it goes on
+and lets go of the lock. The time to catch up is that from SIGCONT until all that was
+accepted before is in the log, while calls go on."""
 
 
 def measure(job: Job) -> Figures:
@@ -178,7 +180,7 @@ SCENARIO = Scenario(
     name="outage",
     title="A process stops while it holds the lock of the log file",
     how=HOW,
-    rounds=3,
+    rounds=2,
     measurements={"outage": measure},
     judge=judge,
 )

@@ -12,39 +12,63 @@ import multiprocessing
 import time
 from typing import TYPE_CHECKING
 
+from bench.adapters import OURS, PEERS, open_logger
 from bench.ledger import Ledger
-from bench.model import Figures, Job, Row, Samples, Scenario, at_least, at_most
-from bench.rows import ratio_row, total_row, value_row
+from bench.model import (
+    Column,
+    Figures,
+    Job,
+    Row,
+    Samples,
+    Scenario,
+    at_least,
+    at_most,
+)
+from bench.rows import ratio_row, rival_row, total_row
 from bench.workload import CONTEXT, failure
-from tokenpak.telemetry.error_logger import ErrorLogger
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
     from multiprocessing.synchronize import Barrier
 
-RECORDS = 120_000
+COUNTS = (1, 2, 4, 8)
+MOST = COUNTS[-1]
+RECORDS = {OURS: 96_000, "loguru": 16_000, "loguru-lines": 16_000}
+"""For all processes together; 4,000 for all others."""
 WARM_UP = 100
 TIMEOUT = 120.0
+WRONG = ("lost", "doubled", "misordered", "merged", "torn", "unexpected", "dropped")
 
 HOW = f"""\
-{RECORDS:,} failures ten frames deep into one file: by one process, and the same number
-shared by four, which start together at a barrier. The clock runs from the first start
-to the end of the last flush. Afterwards every line is decoded and counted by its
-request id: each record once, in the order of its process."""
+{RECORDS[OURS]:,} failures ten frames deep into one file: by one process, and the
+same number shared by {", ".join(map(str, COUNTS[1:]))}, which start together at a
+barrier. The peers with {MOST} processes and fewer records. The clock runs from the
+first start to the end of the last flush. Afterwards every line is decoded and
+counted by its request id: each record once, in the order of its process."""
 
-Answer = tuple[float, float, int]
-"""When a worker started and ended, and how many records it dropped."""
+READ = """\
+`damaged` are lines that are no record, or in which one begins inside another. A peer
+that hands each line to the kernel in one write that appends, as
+`logging.FileHandler` does for lines of its buffer's size, is safe by that on a local
+file system; one with a buffer of its own (`loguru`) tears lines at the buffer's
+ends. With more processes than cores, what is measured is how little they get into
+each other's way."""
 
 
-def measure(workers: int, job: Job) -> Figures:
+def measure(adapter: str, workers: int, job: Job) -> Figures:
     """Log from *workers* processes at once; return records a second for them all."""
-    count = job.effort.count(RECORDS, least=400) // workers
+    count = job.effort.count(RECORDS.get(adapter, 4_000), least=400) // workers
     # Spawned: forked workers would inherit a warm interpreter, and share its pages.
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(workers, timeout=TIMEOUT)
     answers: SimpleQueue[Answer] = context.SimpleQueue()
+    # Here too, for the note of a peer that is not installed.
+    open_logger(adapter, job.directory).close()
     processes = [
-        context.Process(target=_work, args=(job.directory, i, count, barrier, answers))
+        context.Process(
+            target=_work,
+            args=(adapter, job.directory, i, count, barrier, answers),
+        )
         for i in range(workers)
     ]
     for process in processes:
@@ -67,11 +91,17 @@ def measure(workers: int, job: Job) -> Figures:
     return {
         "rate": workers * count / seconds,
         "dropped": sum(dropped for _, _, dropped in found),
+        "damaged": verdict.merged + verdict.torn,
         **verdict.figures(),
     }
 
 
+Answer = tuple[float, float, int]
+"""When a worker started and ended, and how many records it dropped."""
+
+
 def _work(
+    adapter: str,
     directory: str,
     worker: int,
     count: int,
@@ -79,62 +109,81 @@ def _work(
     answers: SimpleQueue[Answer],
 ) -> None:
     errors = [failure() for _ in range(64)]
-    logger = ErrorLogger(log_dir=directory)
+    logger = open_logger(adapter, directory)
     log_error = logger.log_error
     for number in range(1, WARM_UP + 1):
         log_error(f"worker-{worker}:{number}", errors[number & 63], CONTEXT)
-    logger.flush(timeout=TIMEOUT)
+    logger.flush()
     barrier.wait()
     # One monotonic clock for all processes of the machine.
     start = time.monotonic()
     for number in range(WARM_UP + 1, WARM_UP + 1 + count):
         log_error(f"worker-{worker}:{number}", errors[number & 63], CONTEXT)
-    logger.flush(timeout=TIMEOUT)
+    logger.flush()
     end = time.monotonic()
-    answers.put((start, end, sum(logger.stats().dropped.values())))
-    logger.close(timeout=TIMEOUT)
+    answers.put((start, end, logger.dropped()))
+    logger.close()
 
 
 def judge(samples: Samples) -> list[Row]:
-    """Compare four with one."""
-    wrong = ("lost", "doubled", "misordered", "merged", "torn", "unexpected")
-    return [
-        ratio_row(
+    """Compare four with one, eight with four, and with the best peer."""
+
+    def over(more: int, fewer: int, limit: float | None = None) -> Row:
+        return ratio_row(
             samples,
-            "four processes, over one",
-            ("four", "rate"),
-            ("one", "rate"),
-            at_least(1.6),
+            f"{more} processes, over {fewer}",
+            (_name(OURS, more), "rate"),
+            (_name(OURS, fewer), "rate"),
+            None if limit is None else at_least(limit),
+        )
+
+    return [
+        over(2, 1),
+        over(4, 1, 1.7),
+        over(8, 4, 1),
+        rival_row(
+            samples,
+            f"{MOST} processes: over the fastest peer ({{}})",
+            "rate",
+            highest=True,
+            suffix=f", {MOST} processes",
         ),
         total_row(
             samples,
             "lost, doubled, merged, out of order, dropped",
-            [(name, fate) for name in samples for fate in (*wrong, "dropped")],
+            [
+                (name, fate)
+                for name in samples
+                if name.startswith(OURS)
+                for fate in WRONG
+            ],
             at_most(0),
-        ),
-        value_row(
-            samples,
-            "records a second: one process",
-            ("one", "rate"),
-            "k/s",
-            factor=1e-3,
-        ),
-        value_row(
-            samples, "records a second: four", ("four", "rate"), "k/s", factor=1e-3
         ),
     ]
 
 
+def _name(adapter: str, processes: int) -> str:
+    return f"{adapter}, {processes} process{'es' * (processes > 1)}"
+
+
 SCENARIO = Scenario(
     name="processes",
-    title="Four processes, one file",
+    title="Several processes, one file",
     how=HOW,
-    rounds=7,
+    read=READ,
+    rounds=3,
     measurements={
-        "one": functools.partial(measure, 1),
-        "four": functools.partial(measure, 4),
+        **{_name(OURS, n): functools.partial(measure, OURS, n) for n in COUNTS},
+        **{_name(name, MOST): functools.partial(measure, name, MOST) for name in PEERS},
     },
     judge=judge,
+    columns=(
+        Column("into the file", "rate", "k/s", 1e-3),
+        Column("lost", "lost"),
+        Column("doubled", "doubled"),
+        Column("damaged", "damaged"),
+    ),
+    may_fail=frozenset(_name(name, MOST) for name in PEERS),
 )
 
 __all__ = ["SCENARIO", "judge", "measure"]

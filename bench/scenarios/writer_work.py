@@ -30,10 +30,10 @@ REPEATS = 5
 
 HOW = f"""\
 Every line of Python that runs, and every function called, in the threads that the
-logger starts, counted with `sys.settrace` and `sys.setprofile`: for a batch of {FEW:,}
-events, and for one of {MANY:,} that are as many bytes (some 850 kB, less than a
-segment). The least of {REPEATS} of each, since the writer also does things now and then
-that no record causes."""
+logger starts, counted with `sys.settrace` and `sys.setprofile`: for a batch of
+{FEW:,} events, and for one of {MANY:,} that are as many bytes (some 850 kB, less
+than a segment). The least of {REPEATS} of each, since the writer also does things
+now and then that no record causes."""
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -101,3 +102,57 @@ def test_a_measurement_that_hangs_is_killed_with_its_children() -> None:
 
     with pytest.raises(MeasurementError, match="a test did not end within"):
         harness._run([sys.executable, "-c", program], "a test", 0.5)
+
+
+def test_a_measurement_that_may_fail_is_a_note_and_not_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Also in a later round: rounds of which some are missing could not be compared.
+    """
+    rounds: list[str] = []
+
+    def measure(_scenario: Scenario, name: str, *_: object) -> Figures | str:
+        rounds.append(name)
+        if rounds == ["ours", "peer", "ours", "peer"]:
+            raise MeasurementError("s: peer (seed 8) did not end within 60 s")
+        return {"n": 1.0}
+
+    monkeypatch.setattr(harness, "_measure", measure)
+    both = dataclasses.replace(
+        scenario("ours", "peer", rounds=3), may_fail=frozenset({"peer"})
+    )
+    outcome = run_scenario(both, Effort("three", 1.0, 3), str(tmp_path), 7, print)
+
+    assert rounds == ["ours", "peer", "ours", "peer", "ours"]
+    assert outcome.failure is None
+    assert outcome.notes == {"peer": "failed: did not end within 60 s"}
+    assert [(row.value is None, row.note) for row in outcome.rows] == [
+        (False, ""),
+        (True, "not measured: failed: did not end within 60 s"),
+    ]
+
+
+def test_only_the_loggers_that_were_asked_for_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Ours always, and what is no logger; --rounds is the most, whatever the effort says.
+    """
+    asked: list[str] = []
+
+    def measure(_scenario: Scenario, name: str, *_: object) -> Figures | str:
+        asked.append(name)
+        return {"n": 1.0}
+
+    monkeypatch.setattr(harness, "_measure", measure)
+    names = ("tokenpak", "stdlib", "loguru, 8 threads", "os.write", "callgrind")
+    some = dataclasses.replace(
+        scenario(*names, rounds=9), may_fail=frozenset(names[1:])
+    )
+    effort = Effort("many", 1.0, 9)
+    loggers = frozenset({"loguru"})
+    outcome = run_scenario(some, effort, str(tmp_path), 7, print, loggers, 1)
+
+    assert asked == ["tokenpak", "loguru, 8 threads", "callgrind"]
+    assert set(outcome.notes) == {"stdlib", "os.write"}

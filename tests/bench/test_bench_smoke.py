@@ -18,7 +18,15 @@ from bench.workload import FRAMES, failure
 if TYPE_CHECKING:
     from pathlib import Path
 
+LONG = {"cpu_bound", "deaths", "fork_latency", "memory", "processes", "scaling"}
+
 COUNTS = {
+    "caller_paced": ["dropped meanwhile"],
+    "caller_busy": ["dropped meanwhile"],
+    "caller_deep": ["dropped meanwhile"],
+    "loop_lag": ["dropped meanwhile"],
+    "threads": ["lost, doubled, merged, out of order, dropped"],
+    "deaths": ["accepted records lost", "doubled", "processes that hung"],
     "throughput": ["lines missing, records dropped"],
     "processes": ["lost, doubled, merged, out of order, dropped"],
     "import_time": ["threads, files, click or prometheus_client"],
@@ -42,7 +50,13 @@ COUNTS = {
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.heavy if name in LONG else ())
+        for name in MODULES
+    ],
+)
 def test_a_scenario_runs_and_its_counts_are_exact(name: str, tmp_path: Path) -> None:
     """
     A table, a page and JSON come out, and what must be zero is zero.
@@ -50,6 +64,10 @@ def test_a_scenario_runs_and_its_counts_are_exact(name: str, tmp_path: Path) -> 
     page, results, work = tmp_path / "page.md", tmp_path / "results", tmp_path / "work"
     work.mkdir()
     options = ["--smoke", "--only", name, "--dir", str(work), "--seed", "20260324"]
+    # One peer, which needs not be installed, stands for all: each has its own test.
+    # (Eight more interpreters are too many.)
+    peer = "tokenpak" if name == "processes" else "stdlib-queue"
+    options += ["--loggers", peer]
     code = main([*options, "--results", str(results), "--markdown", str(page)])
 
     (answer,) = results.iterdir()

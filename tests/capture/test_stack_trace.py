@@ -287,9 +287,39 @@ def test_c3_a_known_stack_is_not_formatted_again(
 
     monkeypatch.setattr(traceback, "format_exception", no_more)
     monkeypatch.setattr(traceback, "TracebackException", no_more)
+    monkeypatch.setattr(traceback, "format_tb", no_more)
     lines = [encoder.error("r", error, None) for error in errors]
 
     assert [json.loads(line)["stack_trace"] for line in lines] == expected
+
+
+def test_c3_a_new_stack_is_formatted_without_an_exception(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From the second one on: the work for the exception itself is saved."""
+    encoder = Encoder(ROOM)
+    encoder.error("r", raised_by(recursive, 5), None)
+    new = raised_by(recursive, 6)
+    expected = printed(new)
+
+    def no_more(*_: object, **__: object) -> None:
+        raise AssertionError("formatted as an exception")
+
+    monkeypatch.setattr(traceback, "format_exception", no_more)
+    monkeypatch.setattr(traceback, "TracebackException", no_more)
+
+    assert json.loads(encoder.error("r", new, None))["stack_trace"] == expected
+
+
+def test_c3_a_python_whose_format_tb_prints_something_else_costs_the_saving_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first stack tells whether the two agree."""
+    monkeypatch.setattr(traceback, "format_tb", lambda _: ["  in another way\n"])
+    encoder = Encoder(ROOM)
+
+    for depth in (1, 2, 3):
+        assert_exact(raised_by(recursive, depth), encoder)
 
 
 SHARED = Encoder(ROOM)

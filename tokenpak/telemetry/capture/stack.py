@@ -6,9 +6,9 @@ C2  No frame, local variable or exception object is kept alive.
 
 The text of the frames depends only on which instruction of which code object each
 frame stands at, so it is formatted once and kept under those.  Only the last line
-depends on the message.  The cache is filled from :class:`traceback.TracebackException`
-itself, and an entry is made only if its text ends in the last line that we would have
-written; whatever traceback treats specially (groups, syntax errors, suggestions, notes)
+depends on the message.  The cache is filled from :func:`traceback.format_tb`, if the
+first stack shows that :class:`traceback.TracebackException` prints the same, else from
+that; whatever traceback treats specially (groups, syntax errors, suggestions, notes)
 is left to traceback, every time.
 
 The one exception to C3: a source file that changes under a running process keeps the
@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
-from types import CodeType, TracebackType
+from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Final, NamedTuple
 
 import orjson
@@ -32,6 +32,7 @@ MAX_STACKS: Final = 2_048
 MAX_FRAMES: Final = 50_000
 """Bounds of the cache.  Beyond either it is emptied: what is in use comes back."""
 
+_HEADING: Final = "Traceback (most recent call last):\n"
 _CAUSE: Final = (
     "\nThe above exception was the direct cause of the following exception:\n\n"
 )
@@ -133,6 +134,7 @@ class StackCache:
         self._known_stacks = self._known_frames = 0
         # Looked up at each call, because sys.tracebacklimit may be set at any time.
         self._sys = vars(sys)
+        self._format: Callable[[TracebackType | None], str] = self._format_first
 
     def kind(self, cls: type) -> ExceptionKind:
         """Return the ExceptionKind of *cls*, from the cache if it is there."""
@@ -213,17 +215,7 @@ class StackCache:
 
     def _learn(self, tb: TracebackType | None, kind: ExceptionKind) -> _Entry:
         frames = tuple(_frames(tb))
-        # The exception itself stays out of it, and with it its chain: traceback would
-        # format all of that, once for each link.
-        stand_in = BaseException()
-        text = "".join(
-            traceback.TracebackException(
-                type(stand_in), stand_in, tb, compact=True
-            ).format(chain=False)
-        )
-        above = text.removesuffix("BaseException\n")
-        if above == text:
-            raise NotCacheableError
+        above = self._format(tb)
         entry = _Entry(json_text(above + kind.title), frames)
         self._known_stacks += 1
         self._known_frames += len(frames)
@@ -233,25 +225,51 @@ class StackCache:
         kind.stacks = add(kind.stacks, frames, entry)
         return entry
 
+    def _format_first(self, tb: TracebackType | None) -> str:
+        """Format *tb* in both ways: are they still the same in this Python?"""
+        above = _format_as_exception(tb)
+        if tb is not None:
+            same = _format_frames(tb) == above
+            self._format = _format_frames if same else _format_as_exception
+        return above
+
+
+def _format_as_exception(tb: TracebackType | None) -> str:
+    """Return what ``format_exception`` prints above the last line."""
+    # The exception itself stays out of it, and with it its chain: traceback would
+    # format all of that, once for each link.
+    stand_in = BaseException()
+    text = "".join(
+        traceback.TracebackException(
+            type(stand_in), stand_in, tb, compact=True
+        ).format(chain=False)
+    )
+    above = text.removesuffix("BaseException\n")
+    if above == text:
+        raise NotCacheableError
+    return above
+
+
+def _format_frames(tb: TracebackType | None) -> str:
+    """Return the same, without the work for an exception: a tenth less."""
+    return "" if tb is None else _HEADING + "".join(traceback.format_tb(tb))
+
 
 def _frames(tb: TracebackType | None) -> list[Frame]:
     frames = []
     while tb is not None:
-        code = tb.tb_frame.f_code
+        frame, instruction = tb.tb_frame, tb.tb_lasti
         # A traceback that was put together by hand (a template engine's, say) may have
-        # no instruction, or a line that the instruction doesn't tell.
-        if tb.tb_lasti < 0 or _line_at(code, tb.tb_lasti) is None:
+        # no instruction, or a line that the instruction doesn't tell.  A traceback
+        # without a line of its own (-1) asks the instruction.
+        if (
+            instruction < 0
+            or TracebackType(None, frame, instruction, -1).tb_lineno is None
+        ):
             raise NotCacheableError
-        frames.append((code, tb.tb_lasti))
+        frames.append((frame.f_code, instruction))
         tb = tb.tb_next
     return frames
-
-
-def _line_at(code: CodeType, instruction: int) -> int | None:
-    for start, end, line in code.co_lines():
-        if start <= instruction < end:
-            return line
-    return None
 
 
 __all__ = [

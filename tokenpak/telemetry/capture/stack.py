@@ -127,26 +127,32 @@ class _Entry(NamedTuple):
 
 
 class StackCache:
-    """Stack traces as JSON text.  Any thread; takes no lock."""
+    """
+    Stack traces as JSON text.  Any thread; takes no lock.
+
+    Attributes:
+        kinds: by class, those that are known: for who wants to save the call of kind().
+        sys_names: of the module sys, in which ``tracebacklimit`` may be at any time.
+
+    """
 
     def __init__(self) -> None:
-        self._kinds: dict[type, ExceptionKind] = {}
+        self.kinds: dict[type, ExceptionKind] = {}
         self._known_stacks = self._known_frames = 0
-        # Looked up at each call, because sys.tracebacklimit may be set at any time.
-        self._sys = vars(sys)
+        self.sys_names = vars(sys)
         self._format: Callable[[TracebackType | None], str] = self._format_first
 
     def kind(self, cls: type) -> ExceptionKind:
         """Return the ExceptionKind of *cls*, from the cache if it is there."""
-        kind = self._kinds.get(cls)
+        kind = self.kinds.get(cls)
         if kind is None:
-            if len(self._kinds) >= MAX_STACKS:  # classes made at run time
-                self._kinds.clear()
+            if len(self.kinds) >= MAX_STACKS:  # classes made at run time
+                self.kinds.clear()
             kind = kind_of(cls)
             # A metaclass may call two classes equal, and then one would be found in
             # place of the other.
             if type(cls).__eq__ is type.__eq__:
-                self._kinds[cls] = kind
+                self.kinds[cls] = kind
         return kind
 
     def parts(
@@ -166,7 +172,7 @@ class StackCache:
         """
         if (
             not kind.plain
-            or "tracebacklimit" in self._sys
+            or "tracebacklimit" in self.sys_names
             or getattr(error, "__notes__", None) is not None
         ):
             raise NotCacheableError
@@ -175,7 +181,7 @@ class StackCache:
         ):
             return self._chain(error)
         tb = error.__traceback__
-        entry = find(kind.stacks, tb) or self._learn(tb, kind)
+        entry = find(kind.stacks, tb) or self.learn(tb, kind)
         if message:
             return entry.head, b": ", message, b"\\n"
         return entry.head, b"\\n"
@@ -200,7 +206,7 @@ class StackCache:
                 raise NotCacheableError
             message = json_text(text)
             tb = link.__traceback__
-            entry = find(kind.stacks, tb) or self._learn(tb, kind)
+            entry = find(kind.stacks, tb) or self.learn(tb, kind)
             parts.append(entry.head + (b": " if message else b"") + message + b"\\n")
             if link.__cause__ is not None:
                 parts.append(_CAUSE_JSON)
@@ -213,20 +219,27 @@ class StackCache:
         parts.reverse()
         return parts
 
-    def _learn(self, tb: TracebackType | None, kind: ExceptionKind) -> _Entry:
+    def learn(self, tb: TracebackType | None, kind: ExceptionKind) -> _Entry:
+        """
+        Format the frames of *tb*, and keep them.
+
+        Raises:
+            NotCacheableError: only traceback itself can print this.
+
+        """
         frames = tuple(_frames(tb))
         above = self._format(tb)
         entry = _Entry(json_text(above + kind.title), frames)
         self._known_stacks += 1
         self._known_frames += len(frames)
         if self._known_frames > MAX_FRAMES or self._known_stacks > MAX_STACKS:
-            self._kinds.clear()  # and with them their stacks
+            self.kinds.clear()  # and with them their stacks
             self._known_stacks, self._known_frames = 1, len(frames)
         kind.stacks = add(kind.stacks, frames, entry)
         return entry
 
     def _format_first(self, tb: TracebackType | None) -> str:
-        """Format *tb* in both ways: are they still the same in this Python?"""
+        """Format *tb* in both ways, and find out whether they are still the same."""
         above = _format_as_exception(tb)
         if tb is not None:
             same = _format_frames(tb) == above
@@ -240,9 +253,9 @@ def _format_as_exception(tb: TracebackType | None) -> str:
     # format all of that, once for each link.
     stand_in = BaseException()
     text = "".join(
-        traceback.TracebackException(
-            type(stand_in), stand_in, tb, compact=True
-        ).format(chain=False)
+        traceback.TracebackException(type(stand_in), stand_in, tb, compact=True).format(
+            chain=False
+        )
     )
     above = text.removesuffix("BaseException\n")
     if above == text:

@@ -37,15 +37,18 @@ class QuietBell:
 
     def __init__(self) -> None:
         self.answers = 0
-        self.hurries: list[int] = []
+        self.hurries: list[tuple[int, int]] = []
 
     def answer(self) -> None:
         """Count."""
         self.answers += 1
 
-    def hurry(self, behind: int) -> None:
+    def ease(self) -> None:
+        """Press no longer: nobody did."""
+
+    def hurry(self, behind: int, ahead: int) -> None:
         """Remember."""
-        self.hurries.append(behind)
+        self.hurries.append((behind, ahead))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import pytest
 from tests.queue.rig import DAY, SEGMENT, Rig, make_line, small_segments
 from tests.store.fakes import LOG_DIR, Disk, lines_of
 from tokenpak.telemetry.queue.chain import ForkGuard
+from tokenpak.telemetry.queue.supply import AHEAD
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS
 from tokenpak.telemetry.store.notes import CLOSED, QUEUE_FULL
@@ -194,7 +195,7 @@ def test_q3_a_record_is_accepted_or_dropped_and_never_both() -> None:
     """
     rig = Rig(Disk())
 
-    def no_room_on_the_stack(behind: int) -> None:
+    def no_room_on_the_stack(behind: int, ahead: int) -> None:
         raise RecursionError
 
     rig.put(make_line("first", HALF + 1))
@@ -205,6 +206,24 @@ def test_q3_a_record_is_accepted_or_dropped_and_never_both() -> None:
     assert len(lines_of(rig.disk, PATH)) == 2
     assert rig.chain.accepted == 2
     assert rig.chain.drops.by_reason() == {}
+
+
+def test_how_far_the_writer_is_behind_counts_from_what_it_has_taken() -> None:
+    """
+    Not from what is in the log: while it appends, producers need not wait for it.
+    """
+    rig = Rig(Disk(), slots=30)
+    for _ in range(4):
+        rig.put(make_line("line", HALF + 1))
+    before = list(rig.bell.hurries)
+    rig.drain.step()
+    rig.bell.hurries.clear()
+    for _ in range(2):
+        rig.put(make_line("line", HALF + 1))
+
+    assert [behind for behind, _ in before] == [1, 2, 3]
+    assert [behind for behind, _ in rig.bell.hurries] == [1, 2]
+    assert [ahead for _, ahead in rig.bell.hurries] == [AHEAD - 1, AHEAD - 2]
 
 
 def test_the_memory_of_drained_segments_is_let_go() -> None:

@@ -102,6 +102,98 @@ def test_more_are_linked_when_more_are_used() -> None:
     assert room > AHEAD
 
 
+def test_a_segment_that_nobody_else_has_is_used_again_without_a_new_mapping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Mapping and its page faults are paid for once, however long the logger runs.
+    """
+    rig = durable_rig(tmp_path, slots=12)
+    maps = []
+    map_slot = SpoolFile.map
+
+    def count(spool: SpoolFile, index: int, sequence: int) -> Segment:
+        maps.append(index)
+        return map_slot(spool, index, sequence)
+
+    monkeypatch.setattr(SpoolFile, "map", count)
+    for number in range(100):
+        rig.put(make_line(f"{number}", ALONE))
+        rig.drain.step()
+    rig.drain_all()
+
+    assert len(maps) == len(set(maps)) <= 12
+    assert len(lines_of(rig.disk, PATH)) == rig.chain.accepted == 100
+
+
+def test_q2_a_segment_that_a_late_producer_still_has_is_never_written_again(
+    tmp_path: Path,
+) -> None:
+    """
+    A thread that was stopped just before its store finds it sealed, however often its
+    slot has been used since, and follows the links to where the line belongs.
+    """
+    rig = durable_rig(tmp_path, slots=12)
+    rig.put(make_line("first", ALONE))
+    late = rig.chain.head
+    assert late is not None
+    for number in range(60):
+        rig.put(make_line(f"{number}", ALONE))
+        rig.drain.step()
+    with pytest.raises(ValueError, match="data out of range"):
+        late.write(make_line("late", 100))
+    rig.chain.sink.refused(late, make_line("late", 100))
+    rig.put(make_line("last", 100))
+    rig.drain_all()
+    names = [line.split(b'"')[7].decode() for line in lines_of(rig.disk, PATH)]
+
+    assert names == ["first", *(f"{number}" for number in range(60)), "late", "last"]
+    assert rig.chain.drops.by_reason() == {}
+
+
+def test_only_pages_that_are_about_to_be_used_are_memory_of_the_process(
+    tmp_path: Path,
+) -> None:
+    """
+    At a walking pace: the segment that is written to, and the next.
+    """
+    rig = durable_rig(tmp_path, slots=30)
+    warm = []
+    for number in range(60):
+        rig.put(make_line(f"{number}", ALONE))
+        rig.drain.step()
+        warm.append(count_warm(rig))
+
+    assert max(warm) <= 3
+
+
+def test_at_full_speed_pages_are_ready_before_a_producer_comes_to_them(
+    tmp_path: Path,
+) -> None:
+    """
+    As many as were used up since the last look; and when all is quiet, none.
+    """
+    rig = durable_rig(tmp_path, slots=30)
+    for number in range(12):
+        for _ in range(4):
+            rig.put(make_line(f"{number}", ALONE))
+        rig.drain.step()
+    warm = count_warm(rig)
+    supply = rig.drain.supply
+    assert supply is not None
+    supply.give_back(rig.drain.progress.segment)
+
+    assert warm >= 4
+    assert count_warm(rig) <= 1
+
+
+def count_warm(rig: Rig) -> int:
+    count, segment = 0, rig.chain.head
+    while segment is not None:
+        count, segment = count + segment.warm, segment.next
+    return count
+
+
 def test_q3_no_descriptor_for_a_mapping_costs_no_slot_and_stops_no_drain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +274,7 @@ def test_the_space_of_free_segments_is_given_back(tmp_path: Path) -> None:
         rig.drain.step()
     supply = rig.drain.supply
     assert supply is not None
-    supply.give_back()
+    supply.give_back(rig.drain.progress.segment)
     after = path.stat()
     for number in range(40):
         rig.put(make_line(f"again {number}", ALONE))
@@ -219,7 +311,7 @@ def test_q4_no_descriptor_for_giving_back_costs_no_slot(
         patch.setattr(SpoolFile, "map", refuse)
         for _ in range(30):
             try:
-                supply.give_back()
+                supply.give_back(rig.drain.progress.segment)
             except OSError:
                 pass
     with fake_day_files(rig.disk).locked(ERRORS, DAY):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.queue.rig import Rig, make_line
-from tests.store.fakes import Disk, fake_day_files, lines_of
+from tests.store.fakes import Disk, FakeFiles, fake_day_files, lines_of
 from tokenpak.telemetry.queue import writer as writer_module
-from tokenpak.telemetry.queue.writer import PRESSED_AT, YIELD, Writer
+from tokenpak.telemetry.queue.writer import PRESSED_AT, SHORT_AT, YIELD, Writer
 from tokenpak.telemetry.store.dayfiles import Contended
 from tokenpak.telemetry.store.names import ERRORS
 
 LINGER = 0.25
 LONG = 3_600.0
+PLENTY = 20
+"""Segments that are still to be filled."""
 
 
 class NoChores:
@@ -129,7 +132,7 @@ def test_a_batch_is_collected_after_work(desk: Desk) -> None:
     assert wait is not None
     desk.writer._lingering = True
     for _ in range(100):
-        desk.writer.hurry(1)
+        desk.writer.hurry(1, PLENTY)
 
     assert wait == LINGER
     assert desk.writer._tokens.qsize() == 1
@@ -149,10 +152,10 @@ def test_producers_let_a_writer_have_the_gil_when_it_is_far_behind(
         "time",
         SimpleNamespace(monotonic=time.monotonic, sleep=sleeps.append),
     )
-    writer.hurry(PRESSED_AT - 1)
+    writer.hurry(PRESSED_AT - 1, PLENTY)
     writer.answer()
     before = list(sleeps)
-    writer.hurry(PRESSED_AT)
+    writer.hurry(PRESSED_AT, PLENTY)
     pressed = writer.rings
     writer.answer()
     desk.rig.put(make_line("one"))
@@ -160,13 +163,52 @@ def test_producers_let_a_writer_have_the_gil_when_it_is_far_behind(
     with fake_day_files(desk.rig.disk).locked(ERRORS, "2026-03-24"):
         desk.rig.put(make_line("two"))
         writer._pass()
-    writer.hurry(PRESSED_AT)
+    writer.hurry(PRESSED_AT, PLENTY)
     writer.answer()
 
     assert before == []
     assert pressed
     assert sleeps == [YIELD]
     assert desk.chores.told == ["contended"]
+
+
+def test_producers_let_a_writer_have_the_gil_when_little_room_is_left(
+    desk: Desk,
+) -> None:
+    """
+    However little it is behind: it is the writer that links more.
+    """
+    writer = desk.writer
+    writer._asleep = writer.rings = False
+    writer.hurry(1, SHORT_AT + 1)
+    before = writer.rings
+    writer.hurry(1, SHORT_AT)
+
+    assert not before
+    assert writer.rings
+
+
+def test_producers_run_on_while_the_writer_appends(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It is in a system call then, and has no use for the GIL.
+    """
+    writer = desk.rig.chain.bell = desk.writer
+    writer._asleep = False
+    pressed = []
+    append = FakeFiles.write
+
+    def look(*args: Any) -> int:
+        pressed.append((writer._pressed, writer.rings))
+        return append(*args)
+
+    monkeypatch.setattr(FakeFiles, "write", look)
+    desk.rig.put(make_line("one"))
+    writer.hurry(PRESSED_AT, PLENTY)
+    writer._pass()
+
+    assert pressed == [(False, False)]
 
 
 def test_q6_a_bug_of_ours_does_not_end_the_writer(

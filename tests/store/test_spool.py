@@ -17,7 +17,7 @@ from tokenpak.telemetry.errors import SpoolError
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
 from tokenpak.telemetry.store.orphan import unconsumed
-from tokenpak.telemetry.store.segment import LockedSegment, Segment, warm
+from tokenpak.telemetry.store.segment import LockedSegment, Segment, chill, warm
 from tokenpak.telemetry.store.spool import (
     HEAD_BYTES,
     NEW_PREFIX,
@@ -470,12 +470,19 @@ def test_a_free_segment_gives_its_space_back(tmp_path: Path) -> None:
     assert zeros or not given
 
 
-def test_pages_can_be_warmed_or_not() -> None:
+def test_pages_can_be_warmed_and_chilled_or_not(tmp_path: Path) -> None:
     """
-    Where the system cannot, nothing happens.
+    What they hold stays.  Where the system cannot, nothing happens.
     """
-    segment = memory_segment()
-    warm(segment)
+    spool = create(tmp_path)
+    in_memory = SpoolFile.in_memory(OsFiles(), ERRORS, 2)
+    for segment in (in_memory.map(0, 1), take(spool, 0, 1)):
+        segment.write(b"line\n")
+        for change in (warm, chill, chill, warm, warm):
+            change(segment)
 
-    assert segment.end() == 0
+            assert segment[:6] == b"line\n\0"
+            assert segment.end() == 5
+    spool.remove()
+
     assert mmap.ALLOCATIONGRANULARITY <= HEAD_BYTES

@@ -42,8 +42,18 @@ from tokenpak.telemetry.store.segment import Segment
 class WriterBell(Bell, Protocol):
     """How producers and the writer reach each other."""
 
-    def hurry(self, behind: int) -> None:
-        """End the writer's lingering: it is *behind* by so many segments."""
+    def hurry(self, behind: int, ahead: int) -> None:
+        """
+        End the writer's lingering; press if that is not enough.
+
+        Args:
+            behind: segments that it has not come to.
+            ahead: segments that are still to be filled.
+
+        """
+
+    def ease(self) -> None:
+        """Press no longer: the writer is about to be busy without the GIL."""
 
 
 class Opening:
@@ -99,6 +109,8 @@ class Chain:
         self.notices = 0
         """Lines of the logger's own."""
         self.closed = False
+        # Sequence numbers: what the writer has come to, and how far producers can go.
+        self._taken, self._linked = 1, 1
         # Filled once, by setdefault: one step, whoever comes first.
         self._opened: dict[str, Opening] = {}
         # Never a segment, or the links would keep all that come after it alive.
@@ -195,8 +207,20 @@ class Chain:
         self.drops.add(CLOSED)
 
     def _hurry(self, segment: Segment) -> None:
-        head = self.head
-        self.bell.hurry(segment.sequence - (head or segment).sequence)
+        number = segment.sequence
+        self.bell.hurry(number - self._taken, self._linked - number)
+
+    def ease(self, taken: Segment, tail: Segment) -> None:
+        """
+        Let producers run: the writer is about to append.  Writer thread only.
+
+        Args:
+            taken: up to which segment it appends.
+            tail: the last one that is linked.
+
+        """
+        self._taken, self._linked = taken.sequence, tail.sequence
+        self.bell.ease()
 
     def put_notice(self, line: bytes) -> bool:
         """Put a line of the logger's own, if there is room.  Writer thread only."""

@@ -191,6 +191,7 @@ class Drain:
     def _append(self, supply: Supply, batch: _Batch) -> None:
         if batch.day:
             self._under_way = batch
+            self.chain.ease(batch.segments[-1], supply.tail)
             self._appender(batch).append(batch.day, batch.pieces)
             self._publish_noted(supply, batch)
         else:

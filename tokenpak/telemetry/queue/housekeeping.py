@@ -222,7 +222,7 @@ class Housekeeping:
         self._spare = False
         for drain in self._drains:
             if drain.supply is not None:
-                drain.supply.give_back()
+                drain.supply.give_back(drain.progress.segment)
         return float("inf")
 
     def _check_spool(self, drain: Drain) -> None:

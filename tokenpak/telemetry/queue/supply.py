@@ -15,12 +15,17 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tokenpak.telemetry.store.files import OsFiles
-from tokenpak.telemetry.store.segment import Segment, warm
+from tokenpak.telemetry.store.segment import Segment, chill, is_unshared, warm
 from tokenpak.telemetry.store.spool import SpoolFile
 
 AHEAD: Final = 8
 """Segments linked behind the active one at least: 16 MiB.  Eight threads at full speed
 fill that in about 100 ms, and for as long the writer may have to wait for the GIL."""
+
+FAST: Final = 3
+"""Segments used up between two looks from which on more of them than the next one are
+kept warm.  Below that it is not worth it: pages in the table are memory of the process,
+and most of what is linked ahead is never come to."""
 
 
 def new_spool(
@@ -97,17 +102,16 @@ class Supply:
     def __init__(self, first: Segment, adopt: Callable[[Segment], None]) -> None:
         self._adopt = adopt
         self._spool = first.spool
-        self._used: deque[int] = deque()  # free slots that hold old lines: zero them
+        self._used: deque[Segment] = deque()  # drained: they hold old lines
         self._empty: list[int] = []  # free slots without disk space: reserve it
-        self._kept: deque[Segment] = deque(maxlen=1)
         self._wanted = AHEAD
         self._seen = first.sequence
+        self._fast = False
         self.tail = first
         while self.tail.next is not None:
             self.tail = self.tail.next
         used = self.tail.index + 1
         self._empty.extend(range(self._spool.notes.slots - 1, used - 1, -1))
-        self._warmed = 0  # up to which sequence number the pages are warm
 
     @property
     def spool(self) -> SpoolFile:
@@ -135,6 +139,7 @@ class Supply:
         # after an outage is all at once and no reason to expect more.
         used_up = active.sequence - self._seen
         self._seen = active.sequence
+        self._fast = used_up >= FAST or (self._fast and used_up > 0)
         most = self._spool.notes.slots - 1
         self._wanted = min(max(AHEAD, 2 * used_up, self._wanted // 2), most)
         ahead = self.tail.sequence - active.sequence - self.tail.sealed
@@ -147,23 +152,36 @@ class Supply:
             # No descriptor or no memory for a mapping: what is linked must do for now,
             # and draining it needs neither.
             pass
-        # The pages of the active one and the next: out of the producers' way.
-        for segment in (active, active.next):
-            if segment is not None and segment.sequence > self._warmed:
-                self._warmed = segment.sequence
-                warm(segment)
+        # The pages of the active one and the next, and at full speed of as many as
+        # will be used up until the next look: out of the producers' way.
+        coming = used_up + 1 if self._fast else 1
+        segment: Segment | None = active
+        while segment is not None and segment.sequence <= active.sequence + coming:
+            warm(segment)
+            segment = segment.next
 
     def _link_used(self, count: int) -> int:
         """Link up to *count* slots that hold old lines, neighbours at once."""
-        index, run = self._used[0], 1
-        while run < min(count, len(self._used)) and self._used[run] == index + run:
+        index, run = self._used[0].index, 1
+        while (
+            run < min(count, len(self._used)) and self._used[run].index == index + run
+        ):
             run += 1
         self._spool.zero(index, run)
         for _ in range(run):
-            # Not warmed yet: pages in the table are memory of the process, and most of
-            # what is linked ahead is never come to.
-            self._link(self._used[0])
-            self._used.popleft()
+            segment = self._used.popleft()
+            if segment.spool.durable and is_unshared(segment):
+                # No mapping is made, and its pages may still be in the table.
+                segment.renew()
+                self._append(segment)
+            else:
+                # A producer or a reader that was stopped half-way has it still: it must
+                # stay sealed, and the slot comes back under another mapping.
+                try:
+                    self._link(segment.index)
+                except OSError:
+                    self._used.appendleft(segment)
+                    raise
         return run
 
     def _link_fresh(self, count: int) -> None:
@@ -187,14 +205,18 @@ class Supply:
                 self._empty.pop()
             count -= run
 
-    def _link(self, index: int) -> Segment:
+    def _link(self, index: int) -> None:
+        self._append(self._spool.map(index, 0))
+
+    def _append(self, segment: Segment) -> None:
+        """Put *segment*, which is empty, at the end of the chain."""
+        segment.sequence = self.tail.sequence + 1
         # In the head before any line is in the segment, or recovery would not look
         # there; and after it is zero, or recovery would find old lines.
-        segment = _take(self._spool, index, self.tail.sequence + 1)
+        segment.spool.notes.set_slot(segment.index, segment.sequence)
         self._adopt(segment)
         self.tail.next = segment
         self.tail = segment
-        return segment
 
     def take_back(self, segment: Segment) -> None:
         """Free *segment*, which is drained and sealed."""
@@ -203,26 +225,31 @@ class Supply:
         segment.spool.notes.set_slot(segment.index, 0)
         if segment.spool is not self._spool:
             return
-        self._used.append(segment.index)
-        # Kept for a while, so that it is unmapped here and not in a producer.
-        self._kept.append(segment)
+        if not self._fast:
+            chill(segment)
+        # With its link: a producer that was stopped on its way finds it sealed, and
+        # goes on from here.
+        self._used.append(segment)
 
-    def give_back(self) -> None:
-        """Return the disk space of the free segments.  When nothing is going on."""
-        self._wanted = AHEAD
-        self._kept.clear()
+    def give_back(self, active: Segment | None) -> None:
+        """
+        Return disk space and memory of the segments.  When nothing is going on.
+
+        Args:
+            active: the segment that is written to; those behind it are linked ahead.
+
+        """
+        self._wanted, self._fast = AHEAD, False
+        while active is not None:
+            active = active.next
+            if active is not None:
+                chill(active)
         for _ in range(len(self._used)):
-            index = self._used[0]
-            try:
-                segment = self._spool.map(index, 0)
-            except OSError:  # no descriptor for a mapping: later
-                return
-            self._used.popleft()
-            segment.seal()
+            segment = self._used.popleft()
             if self._spool.give_back(segment):
-                self._empty.append(index)
+                self._empty.append(segment.index)
             else:
-                self._used.append(index)
+                self._used.append(segment)
 
     def switch(self, spool: SpoolFile, active: Segment) -> None:
         """Go on in *spool*, which is new: the chain from *active* on is in memory."""
@@ -230,7 +257,6 @@ class Supply:
         self._adopt(segment)
         self._spool = spool
         self._used, self._empty = deque(), list(range(spool.notes.slots - 1, 0, -1))
-        self._kept.clear()
         self.tail.next = segment
         self.tail = segment
         # Only now: a producer that is turned away finds the link.

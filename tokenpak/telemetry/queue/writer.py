@@ -42,8 +42,11 @@ PRESSED_AT: Final = 3
 Eight threads in a tight loop fill a segment in some 10 ms, but a thread that waits for
 the GIL among them gets it after 40 ms at best, and seconds were seen on a machine with
 other work.  The queue would fill up, and records be dropped, for no other reason.  So
-producers then sleep a moment with each call, until the writer has caught up.  Not while
-it waits for a lock or a disk: that would help nobody."""
+producers then sleep a moment with each call, until the writer is about to append, which
+it does without the GIL.  Not while it waits for a lock or a disk: that would help
+nobody."""
+SHORT_AT: Final = 2
+"""Segments left to be filled when they do so, too: the writer must link more."""
 YIELD: Final = 50e-6
 """Seconds for which a producer lets go of the GIL then."""
 _FOREVER: Final = float("inf")
@@ -160,14 +163,19 @@ class Writer:
         self.rings = self._pressed or bool(self._birth)
         self._tokens.put(None)
 
-    def hurry(self, behind: int) -> None:
-        """End the writer's lingering; press if it is far *behind* (segments)."""
+    def hurry(self, behind: int, ahead: int) -> None:
+        """End the writer's lingering; press if it is far behind.  See WriterBell."""
         if self._lingering:
             self._lingering = False
             self._tokens.put(None)
-        if behind >= PRESSED_AT and not self._blocked:
+        if (behind >= PRESSED_AT or ahead <= SHORT_AT) and not self._blocked:
             self._pressed = True
             self.rings = True
+
+    def ease(self) -> None:
+        """Press no longer, until it is far behind again.  Writer thread only."""
+        self._pressed = False
+        self.rings = self._asleep
 
     def _start(self) -> bool:
         now = time.monotonic()

@@ -36,13 +36,15 @@ class Segment(mmap.mmap):
     a new mapping, and the position of this one stays at its end.
     """
 
-    __slots__ = ("generation", "index", "next", "sequence", "spool")
+    __slots__ = ("generation", "index", "next", "sequence", "spool", "warm")
 
     spool: SpoolFile
     index: int
     sequence: int
     next: Segment | None
     generation: int
+    warm: bool
+    """Whether its pages were brought into the page table."""
 
     def seal(self) -> None:
         """Refuse further lines.  Idempotent; any thread."""
@@ -52,6 +54,11 @@ class Segment(mmap.mmap):
     def sealed(self) -> bool:
         """Whether the segment refuses further lines."""
         return self.tell() == len(self)
+
+    def renew(self) -> None:
+        """Take lines again, from the start on.  Only if it is unshared and zeroed."""
+        self.next = None
+        self.seek(0)
 
     def end(self) -> int:
         """Return where the lines that were accepted so far end."""
@@ -100,13 +107,46 @@ def has_gil() -> bool:
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
+def _references(thing: object) -> int:
+    return sys.getrefcount(thing)
+
+
+def _references_of_one_variable() -> int:
+    thing = object()
+    return _references(thing)
+
+
+_UNSHARED: Final = _references_of_one_variable()
+"""What is counted depends on the version: a call may count its argument or not."""
+
+
+def is_unshared(segment: Segment) -> bool:
+    """
+    Return whether the caller's variable is all that refers to *segment*.
+
+    Nobody can come to refer to it, then: there is nowhere to find it.  With the GIL
+    that is certain; without, it is never said.
+    """
+    return has_gil() and sys.getrefcount(segment) <= _UNSHARED
+
+
 def warm(segment: Segment) -> None:
     """Bring the pages of *segment* into the page table, out of a producer's way."""
+    if segment.warm or sys.platform != "linux":
+        return
+    segment.warm = True
+    try:
+        segment.madvise(_POPULATE_WRITE)
+    except OSError:  # an older kernel: the first store into each page faults
+        pass
+
+
+def chill(segment: Segment) -> None:
+    """Take the pages of *segment* out of the page table; what they hold stays."""
+    segment.warm = False
     if sys.platform == "linux":
-        try:
-            segment.madvise(_POPULATE_WRITE)
-        except OSError:  # an older kernel: the first store into each page faults
-            pass
+        # The mapping is a shared one: they are the file's pages.
+        segment.madvise(mmap.MADV_DONTNEED)
 
 
-__all__ = ["LockedSegment", "Segment", "has_gil", "warm"]
+__all__ = ["LockedSegment", "Segment", "chill", "has_gil", "is_unshared", "warm"]

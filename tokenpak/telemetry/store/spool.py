@@ -237,7 +237,7 @@ class SpoolFile:
         Fill *count* slots from *index* on, which are free, with zeros.
 
         Through the file and in one call: the GIL is given up once, and producers go on
-        meanwhile.  (Through a mapping it took them 0.7 ms for each segment.)
+        meanwhile.  (Through the mappings, under the GIL, it took them 0.2 ms a slot.)
 
         Raises:
             OSError: not all of it was done.
@@ -275,7 +275,7 @@ class SpoolFile:
             segment.lock = threading.RLock()
         segment.spool = self
         segment.index, segment.sequence = index, sequence
-        segment.next, segment.generation = None, 0
+        segment.next, segment.generation, segment.warm = None, 0, False
         return segment
 
     def give_back(self, segment: Segment) -> bool:

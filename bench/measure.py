@@ -12,6 +12,7 @@ import argparse
 import json
 
 from bench.model import EFFORTS, Job, PeerMissingError
+from bench.pages import touch_pages
 from bench.scenarios import find_scenario
 
 
@@ -26,8 +27,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, required=True)
     options = parser.parse_args(argv)
 
-    measurement = find_scenario(options.scenario).measurements[options.measurement]
+    scenario = find_scenario(options.scenario)
+    measurement = scenario.measurements[options.measurement]
     job = Job(options.directory, EFFORTS[options.effort], options.seed)
+    if scenario.megabytes:
+        touch_pages(job.directory, job.effort.count(scenario.megabytes))
     answer: dict[str, object]
     try:
         answer = {"figures": measurement(job)}

@@ -130,6 +130,8 @@ class Scenario:
     """Measurements of others: one that hangs or crashes is a note in the tables."""
     patience: float = 60.0
     """Seconds for each of those, instead of *timeout*."""
+    megabytes: int = 0
+    """Of memory that are touched before each measurement; see bench.pages."""
 
 
 __all__ = [

@@ -30,6 +30,7 @@ MODULES: Final = (
     "cost",
     "memory",
     "scaling",
+    "budget",
     "instructions",
     "writer_work",
     "import_time",

@@ -86,6 +86,7 @@ def judge(samples: Samples) -> list[Row]:
 SCENARIO = Scenario(
     name="cost",
     title="CPU time and bytes a record",
+    megabytes=256,
     how=HOW,
     read=READ,
     rounds=3,

@@ -169,6 +169,7 @@ def _name(adapter: str, processes: int) -> str:
 SCENARIO = Scenario(
     name="processes",
     title="Several processes, one file",
+    megabytes=1024,
     how=HOW,
     read=READ,
     rounds=3,

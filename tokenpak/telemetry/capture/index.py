@@ -44,12 +44,12 @@ class Node(Generic[V]):
         self.branches = branches
 
 
-def find(node: Node[V], tb: TracebackType | None) -> V | None:
+def find(node: Node[V] | None, tb: TracebackType | None) -> V | None:
     """Return what is kept under *node* for the stack of *tb*, or None."""
     try:
         while True:
-            for code, instruction in node.run:
-                # A stack that is shorter has no frame here: an AttributeError.
+            # No node, or a stack that is shorter and has no frame: an AttributeError.
+            for code, instruction in node.run:  # type: ignore[union-attr]
                 if (
                     tb.tb_frame.f_code is not code  # type: ignore[union-attr]
                     or tb.tb_lasti != instruction  # type: ignore[union-attr]
@@ -57,8 +57,10 @@ def find(node: Node[V], tb: TracebackType | None) -> V | None:
                     return None
                 tb = tb.tb_next  # type: ignore[union-attr]
             if tb is None:
-                return node.end
-            node = node.branches[id(tb.tb_frame.f_code) + tb.tb_lasti]
+                return node.end  # type: ignore[union-attr]
+            node = node.branches[  # type: ignore[union-attr]
+                id(tb.tb_frame.f_code) + tb.tb_lasti
+            ]
             tb = tb.tb_next
     except (AttributeError, KeyError):
         return None

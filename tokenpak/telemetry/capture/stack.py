@@ -82,7 +82,7 @@ class ExceptionKind:
         self.title = title
         self.fields_json = fields_json
         self.plain = plain
-        self.stacks: Node[_Entry] = Node((), None, {})
+        self.stacks: Node[_Entry] | None = None
 
 
 def kind_of(cls: type) -> ExceptionKind:

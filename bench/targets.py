@@ -143,6 +143,17 @@ GOALS: Sequence[Goal] = (
             most=2.0,
         ),
     ),
+    Goal(
+        "a failure that storm control holds back: median",
+        "caller_storm",
+        _ratio(
+            "in % of a recorded one",
+            (OURS, "same"),
+            (OURS, "full"),
+            most=50,
+            percent=True,
+        ),
+    ),
     Goal(_TAIL, "caller_paced", _rival("the best peer ({}), over ours", "p999", 1)),
     Goal(
         f"{_TAIL}, four busy threads",

@@ -43,6 +43,10 @@ GOOD: dict[str, list[Any]] = {
     "max_day_bytes": [0, MIB, 2**62],
     "max_dir_bytes": [0, MIB, 2**62],
     "group_access": [True, False],
+    "sample": [0, 1, 0.5],
+    "storm_first": [0, 1, 1_000_000],
+    "storm_every": [0, 1, 1_000_000],
+    "storm_window": [0.1, 86_400],
 }
 
 
@@ -72,6 +76,10 @@ WRONG: dict[str, list[Any]] = {
     "max_day_bytes": [-1, 1, MIB - 1, 2**63, 1e9, "1", True],
     "max_dir_bytes": [-1, 1, MIB - 1, 2**63, 1e9, "1", True],
     "group_access": [1, 0, "yes", []],
+    "sample": [-1, 1.1, math.nan, "0.5", True, {"a": 2}, {1: 0.5}, {"a": "b"}, []],
+    "storm_first": [-1, 1_000_001, 5.0, "5", True],
+    "storm_every": [-1, 1_000_001, 5.0, "5", True],
+    "storm_window": [*WRONG_SECONDS[:-1], 0, 86_401],
 }
 WRONG_TEXTS = {
     "max_line_bytes": ["999", "32k", "1e6", "9" * 5_000, "-1"],
@@ -88,6 +96,10 @@ WRONG_TEXTS = {
     "max_day_bytes": ["1GiB", "1"],
     "max_dir_bytes": ["1GiB", "1"],
     "group_access": ["maybe", "2", "tru"],
+    "sample": ["2", "-0.1", "nan", "all", "KeyError=", "KeyError=2", "KeyError"],
+    "storm_first": ["-1", "many"],
+    "storm_every": ["-1", "1.5"],
+    "storm_window": ["0", "1m"],
 }
 
 
@@ -128,6 +140,10 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         max_day_bytes=0,
         max_dir_bytes=0,
         group_access=False,
+        sample=1.0,
+        storm_first=0,
+        storm_every=100,
+        storm_window=60.0,
     )
 
 
@@ -181,6 +197,26 @@ def test_a_wrong_value_in_the_environment_is_warned_about(
     assert record.name == "tokenpak.telemetry"
     for part in (option.variable, repr(text), option.expected, repr(option.default)):
         assert part in record.getMessage()
+
+
+@pytest.mark.parametrize("value", [{"KeyError": 0.1, "*": 1}, {}, bool])
+def test_sampling_may_be_by_type_or_by_a_callable(value: Any) -> None:
+    """In code."""
+    assert resolve_settings({"sample": value}, {}).sample == value
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("KeyError=0.1", {"KeyError": 0.1}),
+        (" KeyError = 0.1 , *=1,", {"KeyError": 0.1, "*": 1.0}),
+    ],
+)
+def test_sampling_by_type_can_be_said_in_the_environment(
+    text: str, expected: dict[str, float]
+) -> None:
+    """As pairs."""
+    assert resolve_settings({}, {"TOKENPAK_SAMPLE": text}).sample == expected
 
 
 def test_an_argument_comes_before_the_environment(

@@ -22,9 +22,15 @@ from os import PathLike
 from typing import Any, ParamSpec, TypeVar
 
 from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.capture.gate import Gate
 from tokenpak.telemetry.metrics.counters import ErrorCounts
 from tokenpak.telemetry.queue.pipeline import Counts, Pipeline
-from tokenpak.telemetry.settings import Settings, SyncPolicy, resolve_settings
+from tokenpak.telemetry.settings import (
+    Sample,
+    Settings,
+    SyncPolicy,
+    resolve_settings,
+)
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
 
 P = ParamSpec("P")
@@ -36,7 +42,7 @@ class Stats(Mapping[str, Any]):
     What became of the records of this process.  A snapshot; also a mapping.
 
     ``accepted == written + pending_records - notices`` and what was passed in is
-    ``accepted + sum(dropped.values())``, unless the spool was damaged.
+    ``accepted - summaries + sum(dropped.values())``, unless the spool was damaged.
     """
 
     accepted: int
@@ -51,11 +57,14 @@ class Stats(Mapping[str, Any]):
     """Their bytes."""
     dropped: Mapping[str, int]
     """Records given up, by reason: ``queue_full``, ``closed``, ``not_encoded``,
-    ``damaged``, ``day_full``, ``directory_full``."""
+    ``damaged``, ``day_full``, ``directory_full``; and on purpose ``sampled`` and
+    ``storm``."""
     batches: int
     """Appends."""
     notices: int
     """Lines that the logger wrote itself, to tell of dropped records."""
+    summaries: int
+    """Records that say how many failures a storm held back; they are accepted, too."""
     recovered: int
     """Records of dead processes that this one has appended."""
     write_errors: int
@@ -72,14 +81,16 @@ class Stats(Mapping[str, Any]):
         "pending_bytes",
         "pending_records",
         "recovered",
+        "summaries",
         "write_errors",
         "written",
         "written_bytes",
     )
 
-    def __init__(self, counts: Counts) -> None:
-        for name in self.__slots__:
+    def __init__(self, counts: Counts, summaries: int = 0) -> None:
+        for name in Counts._fields:
             object.__setattr__(self, name, getattr(counts, name))
+        object.__setattr__(self, "summaries", summaries)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name}: a snapshot does not change; call stats() anew")
@@ -133,6 +144,15 @@ class ErrorLogger:
         max_dir_bytes: the same for the whole directory.  Default 0: no bound.
         group_access: whether the group may read and write the log, too: files 0660,
             directories 2770.  Default False: 0600 and 0700.
+        sample: which errors are recorded; all are counted.  A number from 0 to 1; a
+            mapping of error types to such, ``*`` for all others; or a callable that is
+            given error and context, and returns a bool or such a number.  Default 1.
+        storm_first: how many failures that are alike (type, stack, message without its
+            numbers) are recorded in a window before more of them are held back.
+            Default 0: all.
+        storm_every: of those, each how manieth is recorded all the same.  Default 100.
+        storm_window: seconds, after which one record says how many were held back.
+            Default 60.
 
     Raises:
         SettingError: an argument has a value that cannot be used.  (A wrong value in
@@ -159,6 +179,10 @@ class ErrorLogger:
         max_day_bytes: int | None = None,
         max_dir_bytes: int | None = None,
         group_access: bool | None = None,
+        sample: Sample | None = None,
+        storm_first: int | None = None,
+        storm_every: int | None = None,
+        storm_window: float | None = None,
     ) -> None:
         self._settings = resolve_settings(
             {
@@ -178,18 +202,39 @@ class ErrorLogger:
                 "max_day_bytes": max_day_bytes,
                 "max_dir_bytes": max_dir_bytes,
                 "group_access": group_access,
+                "sample": sample,
+                "storm_first": storm_first,
+                "storm_every": storm_every,
+                "storm_window": storm_window,
             }
         )
         encoder = Encoder(self._settings.max_line_bytes)
         self._errors_by_type = ErrorCounts()
+        self._gate = Gate(
+            encoder,
+            self._settings.sample,
+            self._settings.storm_first,
+            self._settings.storm_every,
+            self._settings.storm_window,
+            self._errors_by_type,
+            self._warn_of_sample,
+        )
         self._pipeline = Pipeline(
-            self._settings, encoder, in_child=self._errors_by_type.reset
+            self._settings,
+            encoder,
+            in_child=self._reset_in_child,
+            tell=lambda last: self._gate.tell(last=last),
         )
+        sink = self._pipeline.chains[ERRORS].sink
         self._record_error = encoder.record_error(
-            self._pipeline.chains[ERRORS].sink,
-            self._errors_by_type.known,
-            self._errors_by_type.add,
+            sink, self._errors_by_type.known, self._errors_by_type.add
         )
+        if not self._gate.open:
+            # What it counts and draws is this process's, also before the first record.
+            self._pipeline.know_of_forks()
+            self._record_error = self._gate.guard(
+                self._record_error, encoder.record_described(sink)
+            )
         self._record_event = encoder.record_event(self._pipeline.chains[EVENTS].sink)
         # The methods below do nothing else, so a call of theirs can be saved; unless a
         # subclass has its own, or a test has put something in their place.
@@ -197,6 +242,17 @@ class ErrorLogger:
             self.log_error = self._record_error  # type: ignore[method-assign]
         if type(self).log_event is _LOG_EVENT:
             self.log_event = self._record_event  # type: ignore[method-assign]
+
+    def _reset_in_child(self) -> None:
+        self._errors_by_type.reset()
+        self._gate.reset()
+
+    def _warn_of_sample(self, what: str) -> None:
+        self._pipeline.warn(
+            "sample",
+            f"What the setting sample is given {what}. Its errors are recorded. It "
+            f"must return True, False or a number from 0 to 1.",
+        )
 
     @property
     def settings(self) -> Settings:
@@ -255,7 +311,9 @@ class ErrorLogger:
 
     def stats(self) -> Stats:
         """Return what became of the records of this process."""
-        return Stats(self._pipeline.counts())
+        counts = self._pipeline.counts()
+        dropped = {**counts.dropped, **self._gate.dropped}
+        return Stats(counts._replace(dropped=dropped), self._gate.summaries)
 
     def flush(self, timeout: float | None = None) -> bool:
         """

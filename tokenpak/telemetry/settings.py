@@ -26,6 +26,11 @@ SEGMENT_BYTES: Final = 2 * MIB
 LOG_DIR_VARIABLE: Final = "TOKENPAK_LOG_DIR"
 
 SyncPolicy = Literal["never", "interval", "batch"]
+Rate = float
+"""Between 0, none, and 1, all."""
+Sample = Rate | Mapping[str, Rate] | Callable[[BaseException, Any], "bool | Rate"]
+"""A rate for all; rates by the name of the error's class, ``*`` being all others; or
+what decides for an error and its context: by yes or no, or by a rate."""
 
 
 class Settings(NamedTuple):
@@ -47,6 +52,10 @@ class Settings(NamedTuple):
     max_day_bytes: int
     max_dir_bytes: int
     group_access: bool
+    sample: Sample
+    storm_first: int
+    storm_every: int
+    storm_window: float
 
 
 class Option(NamedTuple):
@@ -102,6 +111,23 @@ def _yes_or_no(text: str) -> bool:
         }[text.lower()]
     except KeyError:
         raise ValueError(text) from None
+
+
+def _is_rate(value: object) -> bool:
+    return _is_seconds(0, 1)(value)
+
+
+def _is_sample(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(k, str) and _is_rate(v) for k, v in value.items())
+    return _is_rate(value) or callable(value)
+
+
+def _parse_sample(text: str) -> Rate | Mapping[str, Rate]:
+    if "=" not in text:
+        return float(text)
+    pairs = (pair.partition("=") for pair in text.split(",") if pair.strip())
+    return {name.strip(): float(rate) for name, _, rate in pairs}
 
 
 def _is_path(value: object) -> bool:
@@ -266,6 +292,48 @@ OPTIONS: Final = (
         _yes_or_no,
         lambda v: isinstance(v, bool),
     ),
+    Option(
+        "sample",
+        1.0,
+        "a part of all errors",
+        "a number from 0 to 1; a mapping of error types to such, with '*' for all "
+        "others; in code also a callable; in the environment 0.1 or TimeoutError=0.1",
+        "Which errors are recorded; all are counted.  For who fails so often, and so "
+        "much alike, that a part tells all.  A callable is given error and context, "
+        "and returns a bool or a number.",
+        _parse_sample,
+        _is_sample,
+    ),
+    Option(
+        "storm_first",
+        0,
+        "records of one fingerprint in a window",
+        "an integer from 0 to 1,000,000",
+        "How many failures that are alike (type, stack, message without its numbers) "
+        "are recorded before more of them are held back; 0: all.  For who must not "
+        "fill the disk with one failure that repeats itself.",
+        int,
+        _is_int(0, 1_000_000),
+    ),
+    Option(
+        "storm_every",
+        100,
+        "failures",
+        "an integer from 0 to 1,000,000",
+        "Of those held back, each how manieth is recorded all the same; 0: none.",
+        int,
+        _is_int(0, 1_000_000),
+    ),
+    Option(
+        "storm_window",
+        60.0,
+        "seconds",
+        "a number from 0.1 to 86400",
+        "After how long a storm counts as new; one record then says how many were held "
+        "back.",
+        float,
+        _is_seconds(0.1, 86_400),
+    ),
 )
 
 
@@ -347,6 +415,7 @@ __all__ = [
     "OPTIONS",
     "SEGMENT_BYTES",
     "Option",
+    "Sample",
     "Settings",
     "SyncPolicy",
     "default_log_dir",

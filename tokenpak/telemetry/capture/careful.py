@@ -79,6 +79,24 @@ class CarefulEncoder:
             context,
         )
 
+    def described(
+        self,
+        stamp: str,
+        error_type: str,
+        message: str,
+        stack_trace: str,
+        context: object,
+    ) -> bytes:
+        """Return the line for a record of the logger's own, whose error is gone."""
+        fields: dict[str, Plain] = {
+            "timestamp": stamp,
+            "request_id": None,
+            "error_type": clean_text(error_type, self._limit),
+            "message": clean_text(message, self._limit),
+            "stack_trace": stack_trace,
+        }
+        return self._finish(fields, context)
+
     def _describe(self, error: BaseException) -> tuple[str, str, str]:
         try:
             given = str(error)

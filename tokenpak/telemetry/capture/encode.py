@@ -274,6 +274,38 @@ class Encoder:
 
         return log_event
 
+    def record_described(self, sink: Sink) -> Callable[..., None]:
+        """
+        Return ``log(error_type, message, stack_trace, context)``, which puts a line.
+
+        For records of the logger's own.  Any thread.
+
+        Args:
+            sink: where it is put.
+
+        """
+        moments, careful = self._moments, self._careful
+        targets, counted, refused, _, bell = sink
+
+        def log_described(
+            error_type: str, message: str, stack_trace: str, context: object
+        ) -> None:
+            past, prefix = moments.move_on(moments.clock())
+            line = careful.described(
+                stamp(prefix, past), error_type, message, stack_trace, context
+            )
+            target = targets[-1]
+            try:
+                target.write(line)
+            except ValueError:
+                refused(target, line)
+            else:
+                counted()
+            if bell.rings:
+                bell.answer()
+
+        return log_described
+
     def _event_with_care(
         self,
         prefix: bytes,
@@ -325,13 +357,19 @@ class Encoder:
         return self._moments.day_changes
 
     @property
-    def codes(self) -> tuple[CodeType, CodeType]:
+    def codes(self) -> tuple[CodeType, ...]:
         """The code of the functions that stamp a record and put it."""
         sink = Catch().sink
         return (
             self.record_error(sink, {}, _ignore).__code__,
             self.record_event(sink).__code__,
+            self.record_described(sink).__code__,
         )
+
+    @property
+    def stacks(self) -> StackCache:
+        """The stack traces that are known."""
+        return self._stacks
 
 
 def _ignore(cls: type) -> None:

@@ -73,4 +73,11 @@ def stamp(prefix: bytes, past: int) -> str:
     return f"{prefix.decode()[-23:]}{past // 1000:03}Z"
 
 
-__all__ = ["MICROS", "MILLISECOND", "Moments", "stamp"]
+def iso(nanoseconds: int) -> str:
+    """Return the moment *nanoseconds* after the epoch as a line has it."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{second}.{rest // 1000:06}Z"
+
+
+__all__ = ["MICROS", "MILLISECOND", "Moments", "iso", "stamp"]

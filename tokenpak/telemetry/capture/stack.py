@@ -82,7 +82,7 @@ class ExceptionKind:
         self.title = title
         self.fields_json = fields_json
         self.plain = plain
-        self.stacks: Node[_Entry] | None = None
+        self.stacks: Node[Entry] | None = None
 
 
 def kind_of(cls: type) -> ExceptionKind:
@@ -119,7 +119,9 @@ def format_exactly(error: BaseException) -> str:
         )
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
+    """What is kept of a stack."""
+
     head: bytes
     """The frames and the class's title: all of the text but for the message."""
     frames: tuple[Frame, ...]
@@ -219,7 +221,7 @@ class StackCache:
         parts.reverse()
         return parts
 
-    def learn(self, tb: TracebackType | None, kind: ExceptionKind) -> _Entry:
+    def learn(self, tb: TracebackType | None, kind: ExceptionKind) -> Entry:
         """
         Format the frames of *tb*, and keep them.
 
@@ -229,7 +231,7 @@ class StackCache:
         """
         frames = tuple(_frames(tb))
         above = self._format(tb)
-        entry = _Entry(json_text(above + kind.title), frames)
+        entry = Entry(json_text(above + kind.title), frames)
         self._known_stacks += 1
         self._known_frames += len(frames)
         if self._known_frames > MAX_FRAMES or self._known_stacks > MAX_STACKS:
@@ -286,6 +288,7 @@ def _frames(tb: TracebackType | None) -> list[Frame]:
 
 
 __all__ = [
+    "Entry",
     "ExceptionKind",
     "NotCacheableError",
     "StackCache",

@@ -45,6 +45,8 @@ class Housekeeping:
         drains: its queues.
         new_spool: makes another spool for a stream: durable, or None.
         limits: the bounds of the directory.
+        tell: records what is due of the logger's own; returns in how many seconds
+            something is due again.
 
     """
 
@@ -58,7 +60,9 @@ class Housekeeping:
         drains: list[Drain],
         new_spool: Callable[[str], SpoolFile | None],
         limits: Limits,
+        tell: Callable[[], float],
     ) -> None:
+        self._tell = tell
         self._settings = settings
         self._files = files
         self._day_files = day_files
@@ -146,6 +150,7 @@ class Housekeeping:
         waits = [
             self._recover(now),
             self._teller.tell(),
+            self._tell(),
             self._sync(now),
             self._give_back(now),
             self.upkeep.turn(),

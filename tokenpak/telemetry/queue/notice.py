@@ -7,10 +7,10 @@ is found where they are missed.
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.capture.moment import iso
 from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.days import day_of
 from tokenpak.telemetry.store.limits import NOTICE_BYTES, Limits
@@ -37,8 +37,8 @@ def notice_line(encoder: Encoder, stream: str, drops: Drops, pid: int) -> bytes:
     context = {
         "dropped": count,
         "reason": drops.reason,
-        "since": _iso(drops.first),
-        "until": _iso(drops.last),
+        "since": iso(drops.first),
+        "until": iso(drops.last),
         "pid": pid,
     }
     if stream == ERRORS:
@@ -83,12 +83,6 @@ class _Notice(Exception):  # noqa: N818  (its name is the record's error_type)
 
 _Notice.__name__ = _Notice.__qualname__ = NOTICE_TYPE
 _Notice.__module__ = "tokenpak.telemetry"
-
-
-def _iso(nanoseconds: int) -> str:
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{second}.{rest // 1000:06}Z"
 
 
 __all__ = ["NOTICE_TYPE", "append_notice", "notice_line"]

@@ -57,6 +57,8 @@ class Pipeline:
         settings: checked.
         encoder: for the records that tell of drops.
         in_child: what else a forked child resets.
+        tell: records what is due of the logger's own, at the end of the process
+            (True) all; returns in how many seconds something is due again.
 
     """
 
@@ -65,9 +67,11 @@ class Pipeline:
         settings: Settings,
         encoder: Encoder,
         in_child: Callable[[], None],
+        tell: Callable[[bool], float] = lambda _: float("inf"),
     ) -> None:
         self._settings = settings
         self._in_child = in_child
+        self._tell = tell
         self._pid = os.getpid()
         self._slots = settings.max_pending_bytes // SEGMENT_BYTES
         self._files = OsFiles(group_access=settings.group_access)
@@ -110,6 +114,7 @@ class Pipeline:
             self._drains,
             self._durable_spool,
             self._limits,
+            lambda: tell(False),
         )
         self._writer.attach(self._drains, self._housekeeping)
 
@@ -151,6 +156,14 @@ class Pipeline:
             f"yet in the log may be lost when this process is killed. {advice}.",
         )
 
+    def know_of_forks(self) -> None:
+        """Be told of forks from now on, and not from the first record on."""
+        process.register(self)
+
+    def warn(self, kind: str, text: str) -> None:
+        """Have the writer warn of *text*, once a minute for a *kind*.  Any thread."""
+        self._trouble.note(kind, text)
+
     def flush(self, timeout: float | None) -> bool:
         """Return whether all accepted before is in the log, within *timeout* s."""
         if self._closed is not None:
@@ -161,6 +174,7 @@ class Pipeline:
         """Flush, accept no more, end the writer.  Idempotent."""
         if self._closed is not None:
             return self._closed
+        self._tell(True)
         opened = any(chain.head is not None for chain in self.chains.values())
         for chain in self.chains.values():
             chain.close()
@@ -250,6 +264,7 @@ class Pipeline:
     def before_exit(self) -> None:
         """Bring what is pending into the log, within the time of the setting."""
         if self._pid == os.getpid() and self._closed is None:
+            self._tell(True)
             self._writer.flush(self._settings.exit_timeout)
             self._housekeeping.upkeep.quit(
                 self._writer.answer, self._settings.exit_timeout

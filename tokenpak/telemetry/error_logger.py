@@ -16,19 +16,19 @@ signal handlers, finalizers, forked children and asyncio tasks.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.metrics.counters import ErrorCounts
 from tokenpak.telemetry.queue.pipeline import Counts, Pipeline
+from tokenpak.telemetry.scope.bind import bind, bound, carry
+from tokenpak.telemetry.scope.exceptions import log_exception
+from tokenpak.telemetry.scope.install import install, uninstall
+from tokenpak.telemetry.scope.target import share
 from tokenpak.telemetry.settings import Settings, SyncPolicy, resolve_settings
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Stats(Mapping[str, Any]):
@@ -326,40 +326,19 @@ def log_event(
     get_error_logger().log_event(event, request_id, context)
 
 
-def log_exception(
-    request_id: str | None = None, context: Mapping[str, Any] | None = None
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """
-    Decorate a function: an exception that it raises is logged, and raised again.
-
-    ``Exception`` and what derives from it; ``KeyboardInterrupt``, ``SystemExit`` and
-    ``GeneratorExit`` pass unlogged, since they are no failures.
-
-    Args:
-        request_id: as for log_error().
-        context: as for log_error().
-
-    """
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def logged(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return function(*args, **kwargs)
-            except Exception as error:
-                log_error(request_id, error, context)
-                raise
-
-        return logged
-
-    return decorate
+share(get_error_logger)
 
 
 __all__ = [
     "ErrorLogger",
     "Stats",
+    "bind",
+    "bound",
+    "carry",
     "get_error_logger",
+    "install",
     "log_error",
     "log_event",
     "log_exception",
+    "uninstall",
 ]

@@ -25,7 +25,9 @@ from typing import Final, NoReturn
 
 import orjson
 
+from tokenpak.telemetry.capture.bound import current, merge
 from tokenpak.telemetry.capture.careful import CarefulEncoder
+from tokenpak.telemetry.capture.mark import mark
 from tokenpak.telemetry.capture.moment import MICROS, MILLISECOND, Moments, stamp
 from tokenpak.telemetry.capture.native import NATIVE
 from tokenpak.telemetry.capture.sink import Catch, Sink
@@ -96,6 +98,7 @@ class Encoder:
         moment, limit = self._moments.current, self._limit
         find_kind, parts_of = self._stacks.kind, self._stacks.parts
         dumps, join, micros = orjson.dumps, b"".join, MICROS
+        bound_here = current.get
         targets, counted, refused, unmade, bell = sink
 
         def log_error(
@@ -109,13 +112,17 @@ class Encoder:
                     count_new(cls)
                 # Stamped first: formatting an unknown stack can take a while.
                 start, prefix = moment[0]
-                past = clock() - start
+                now = clock()
+                past = now - start
                 if not 0 <= past < MILLISECOND:
-                    past, prefix = move_on(past + start)
+                    past, prefix = move_on(now)
                 line = b""
                 kind = _NO_KIND
                 try:
                     kind = find_kind(cls)
+                    bound = bound_here()
+                    if bound is not None:
+                        request_id, context = merge(bound, request_id, context)
                     try:
                         text = str(error)
                     except BaseException:  # user code
@@ -171,6 +178,13 @@ class Encoder:
                     refused(target, line)
                 else:
                     counted()
+                try:
+                    if kind.plain_attributes:
+                        error._tokenpak_recorded = now  # type: ignore[attr-defined]  # noqa: SLF001
+                    else:
+                        mark(error, now)
+                except Exception:  # noqa: S110  an outer layer records it again
+                    pass
             except Exception:
                 # Not even a call can be made: this is the end of the stack.
                 unmade()
@@ -194,6 +208,7 @@ class Encoder:
         moment, limit = self._moments.current, self._limit
         known = self._events
         dumps, join, micros = orjson.dumps, b"".join, MICROS
+        bound_here = current.get
         targets, counted, refused, unmade, bell = sink
 
         def log_event(
@@ -206,6 +221,9 @@ class Encoder:
                     past, prefix = move_on(past + start)
                 line = b""
                 try:
+                    bound = bound_here()
+                    if bound is not None:
+                        request_id, context = merge(bound, request_id, context)
                     if type(context) is dict and type(request_id) is str:
                         # A name that is not known, or is none: KeyError or TypeError.
                         shown = dumps(context, None, NATIVE)

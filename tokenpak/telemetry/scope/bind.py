@@ -1,0 +1,273 @@
+"""
+``bind``: request id and context of all records that are made within.
+
+Held by a context variable: each thread has its own, an asyncio task begins with what
+was bound where it was created, and a forked child keeps what was bound at the fork.
+For other threads and processes there is ``carry``.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, ParamSpec, Self, TypeVar, overload
+
+from tokenpak.telemetry.capture.bound import Bound, current
+from tokenpak.telemetry.capture.sanitise import safe_str, sanitise_context
+from tokenpak.telemetry.scope.callables import (
+    check_callable,
+    is_awaitable_generator,
+    kind_of,
+    like,
+)
+from tokenpak.telemetry.scope.wrappers import first_step
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_LONGEST = 32_000
+"""Characters of a bound string that go to another process: what a line can hold."""
+
+
+class Binding:
+    """
+    What ``bind()`` returns: a context manager and a decorator.
+
+    Any number of blocks, functions, threads and tasks may use one at the same time.
+    """
+
+    __slots__ = ("_before", "_context", "_request_id")
+
+    def __init__(self, request_id: str | None, context: dict[str, Any]) -> None:
+        self._request_id = request_id
+        self._context = context
+        # For each block under way what it has bound, and what was bound before.
+        self._before: dict[int, tuple[Bound, Bound | None]] = {}
+
+    def __enter__(self) -> Self:
+        before = current.get()
+        bound = self._on(before)
+        self._before[id(bound)] = bound, before
+        current.set(bound)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Not by a token: where a generator has bound something that is still bound, a
+        # token would bring back what was bound around it, long after that has ended.
+        bound = current.get()
+        while bound is not None:
+            entry = self._before.pop(id(bound), None)
+            if entry is not None:
+                current.set(entry[1])
+                return
+            bound = bound.parent
+        # Another context than that of __enter__: nothing of ours is bound here.
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
+
+    def _on(self, before: Bound | None) -> Bound:
+        return Bound(self._request_id, self._context, before)
+
+    def _anew(self) -> Binding:
+        # For wrappers, which live long: a coroutine that is closed in another context
+        # would leave its entry behind.
+        return Binding(self._request_id, self._context)
+
+    @overload
+    def __call__(self, function: classmethod[T, P, R], /) -> classmethod[T, P, R]: ...
+
+    @overload
+    def __call__(self, function: staticmethod[P, R], /) -> staticmethod[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+
+    def __call__(self, function: Any, /) -> Any:
+        """
+        Return *function*, within which this is bound, as a function of the same kind.
+
+        A generator has it while it runs, and not while it waits at a ``yield``.
+
+        Raises:
+            TypeError: it is a class, or it cannot be called.
+
+        """
+        if isinstance(function, staticmethod | classmethod):
+            return type(function)(self(function.__func__))
+        check_callable("bind", function)
+        kind = kind_of(function)
+        if kind == "coroutine":
+            return self._coroutine(function)
+        if kind == "async generator":
+            return self._async_generator(function)
+        if kind == "generator":
+            wrapper = self._generator(function)
+            if is_awaitable_generator(function):
+                return types.coroutine(wrapper)
+            return wrapper
+        return self._function(function)
+
+    def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @like(function)
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            with self._anew():
+                return function(*args, **kwargs)
+
+        return bound  # type: ignore[no-any-return]
+
+    def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @like(function)
+        async def bound(*args: Any, **kwargs: Any) -> Any:
+            with self._anew():
+                return await function(*args, **kwargs)
+
+        return bound  # type: ignore[no-any-return]
+
+    def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @like(function)
+        def bound(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            inner = function(*args, **kwargs)
+            sent: Any = None
+            thrown: BaseException | None = None
+            while True:
+                try:
+                    with self._anew():
+                        item = (
+                            inner.send(sent) if thrown is None else inner.throw(thrown)
+                        )
+                except StopIteration as end:
+                    return end.value
+                finally:
+                    thrown = None  # or it would hold itself, by this frame
+                try:
+                    sent = yield item
+                except BaseException as error:
+                    thrown = error
+
+        return bound  # type: ignore[no-any-return]
+
+    def _async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @like(function)
+        async def bound(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            inner = function(*args, **kwargs)
+            step = first_step(inner)
+            thrown: BaseException | None = None
+            while True:
+                try:
+                    with self._anew():
+                        item = await step
+                except StopAsyncIteration:
+                    return
+                finally:
+                    thrown = None
+                try:
+                    sent = yield item
+                except BaseException as error:
+                    thrown = error
+                step = inner.asend(sent) if thrown is None else inner.athrow(thrown)
+
+        return bound  # type: ignore[no-any-return]
+
+
+def bind(request_id: str | None = None, **context: Any) -> Binding:
+    """
+    Give all records that are made within a block or a function this id and context.
+
+        with bind(request_id="req-123", provider="openai"):
+            ...
+
+    Blocks nest; the inner ones win, and what is given to the logging call wins over
+    all.  What is bound is looked at when a record is made, and is a snapshot in it.
+
+    Args:
+        request_id: for records that have none of their own.  Default: that of the
+            block around.
+        context: as for log_error().
+
+    """
+    return Binding(request_id, context)
+
+
+def bound() -> dict[str, Any]:
+    """
+    Return what is bound here: the context, and ``request_id`` if there is one.
+
+    >>> with bind(request_id="req-123", provider="openai"):
+    ...     bound()
+    {'request_id': 'req-123', 'provider': 'openai'}
+    """
+    now = current.get()
+    if now is None:
+        return {}
+    own = {} if now.request_id is None else {"request_id": now.request_id}
+    return {**own, **now.context}
+
+
+class Carried:
+    """A callable that brings what was bound where it was made."""
+
+    def __init__(self, function: Callable[..., Any], bound: Bound | None) -> None:
+        self._function = function
+        self._bound = bound
+        like(function)(self)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the function with that bound, in place of what is bound here."""
+        token = current.set(self._bound)
+        try:
+            return self._function(*args, **kwargs)
+        finally:
+            current.reset(token)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As plain data, as which it would be recorded: a lock or a client in the
+        # context must not keep the call from being sent to its process.
+        now = self._bound
+        if now is None:
+            return _received, (self._function, None, {})
+        request_id = now.request_id
+        if request_id is not None:
+            request_id = safe_str(request_id, _LONGEST)
+        plain = sanitise_context(now.context, _LONGEST)
+        return _received, (self._function, request_id, plain)
+
+
+def _received(
+    function: Callable[..., Any], request_id: str | None, context: dict[str, Any]
+) -> Carried:
+    if request_id is None and not context:
+        return Carried(function, None)
+    return Carried(function, Bound(request_id, context, None))
+
+
+def carry(function: Callable[P, R]) -> Callable[P, R]:
+    """
+    Return *function*, which brings along what is bound here.
+
+        executor.submit(carry(work), item)
+        pool.map(carry(work), items)
+
+    For threads, and for processes, to which it is sent if *function* can be: what is
+    bound goes as plain data, in the form in which it is recorded.
+
+    Args:
+        function: no coroutine function: asyncio tasks have what is bound anyway.
+
+    Raises:
+        TypeError: it is a coroutine function or a generator function.
+
+    """
+    if kind_of(function) != "function":
+        raise TypeError(
+            f"carry() is for functions that run when they are called, and this is a "
+            f"{kind_of(function)}: decorate it with bind()"
+        )
+    return Carried(function, current.get())
+
+
+__all__ = ["Binding", "bind", "bound", "carry"]

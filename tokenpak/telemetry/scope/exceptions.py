@@ -1,0 +1,300 @@
+"""
+``log_exception``: the exceptions of functions and blocks are logged, and raised again.
+
+C1  Nothing here raises in place of the exception, or where there is none, whatever the
+    callables do that say the request id and the context.
+C2  No exception, argument or frame is kept.
+
+An exception that passes several layers is recorded by the innermost, once: see mark.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from time import time_ns
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Self, TypeVar, cast, overload
+
+from tokenpak.telemetry.capture.mark import recorded
+from tokenpak.telemetry.capture.sanitise import class_name, safe_str
+from tokenpak.telemetry.scope.callables import check_callable
+from tokenpak.telemetry.scope.target import Logger, record
+from tokenpak.telemetry.scope.wrappers import Classes, without_wrapper, wrapped
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+RequestId = str | Callable[..., str | None] | None
+Context = Mapping[str, Any] | Callable[..., Mapping[str, Any] | None] | None
+
+_ENDS: Final = (StopIteration, StopAsyncIteration)
+_ITERATES: Final = {"__next__", "__anext__", "send", "throw", "asend", "athrow"}
+"""Methods that say by an exception that there is no more."""
+_MOST: Final = 64
+_blocks: Final[ContextVar[tuple[tuple[int, int], ...]]] = ContextVar(
+    "tokenpak_blocks", default=()
+)
+"""The blocks that this context is in: whose, and since when.  Bounded, because one that
+is left in another context, as a generator may be, is never taken off."""
+
+
+class ExceptionScope:
+    """
+    What ``log_exception()`` returns: a decorator and a context manager.
+
+    Any number of functions, blocks, threads and tasks may use one at the same time.
+    """
+
+    __slots__ = (
+        "_context",
+        "_each_layer",
+        "_exceptions",
+        "_logger",
+        "_logs_ends",
+        "_request_id",
+    )
+
+    def __init__(
+        self,
+        request_id: RequestId,
+        context: Context,
+        exceptions: type[BaseException] | tuple[type[BaseException], ...],
+        logger: Logger | None,
+        each_layer: bool,
+    ) -> None:
+        self._request_id = request_id
+        self._context = context
+        self._exceptions = _classes(exceptions)
+        self._logger = logger
+        self._each_layer = each_layer
+        self._logs_ends = any(issubclass(cls, _ENDS) for cls in self._exceptions)
+
+    @overload
+    def __call__(self, function: classmethod[T, P, R], /) -> classmethod[T, P, R]: ...
+
+    @overload
+    def __call__(self, function: staticmethod[P, R], /) -> staticmethod[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+
+    def __call__(self, function: Any, /) -> Any:
+        """
+        Return *function*, whose exceptions are logged, as a function of the same kind.
+
+        Raises:
+            TypeError: it is a class, or it cannot be called.
+
+        """
+        if isinstance(function, staticmethod | classmethod):
+            return type(function)(self(function.__func__))
+        check_callable("log_exception", function)
+        failed = self._failed
+        if getattr(function, "__name__", "") in _ITERATES and not self._logs_ends:
+            failed = self._failed_not_ended
+        return wrapped(function, self._exceptions, failed)
+
+    def __enter__(self) -> Self:
+        began = (id(self), time_ns())
+        _blocks.set((*_blocks.get()[1 - _MOST :], began))
+        return self
+
+    def __exit__(
+        self,
+        cls: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            began = self._leave()
+            if isinstance(error, self._exceptions):
+                self._failed(error, began)
+        except Exception:  # noqa: S110  the exception itself is what counts
+            pass
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        cls: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(cls, error, traceback)
+
+    def _leave(self) -> int:
+        """Return when the innermost block of this scope began; 0 if nobody knows."""
+        blocks = _blocks.get()
+        for number in range(len(blocks) - 1, -1, -1):
+            scope, began = blocks[number]
+            if scope == id(self):
+                _blocks.set(blocks[:number] + blocks[number + 1 :])
+                return began
+        return 0
+
+    def _failed_not_ended(
+        self,
+        error: BaseException,
+        began: int,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        if not isinstance(error, _ENDS):
+            self._failed(error, began, args, kwargs)
+
+    def _failed(
+        self,
+        error: BaseException,
+        began: int,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        without_wrapper(error)
+        if not self._each_layer and recorded(error, began):
+            return
+        interrupt: BaseException | None = None
+        notes: dict[str, str] = {}
+        found: dict[str, Any] = {}
+        for name, given in (
+            ("request_id", self._request_id),
+            ("context", self._context),
+        ):
+            found[name] = given
+            if not callable(given):
+                continue
+            try:
+                found[name] = given(*args, **(kwargs or {}))
+            except BaseException as reason:  # user code
+                found[name] = None
+                notes[f"{name}_failed"] = (
+                    f"{class_name(type(reason))}: {safe_str(reason, 200)}"
+                )
+                if isinstance(reason, KeyboardInterrupt | SystemExit):
+                    interrupt = reason  # of a signal handler, it may be
+        context = found["context"]
+        if notes:
+            context = _with(context, notes)
+        record(self._logger, found["request_id"], error, context)
+        if interrupt is not None:
+            raise interrupt
+
+
+def _with(context: object, notes: dict[str, str]) -> dict[str, Any]:
+    if context is None:
+        return dict(notes)
+    try:
+        return {**cast("Mapping[str, Any]", context), **notes}
+    except Exception:
+        return {"value": context, **notes}
+
+
+def _classes(exceptions: object) -> Classes:
+    classes = exceptions if isinstance(exceptions, tuple) else (exceptions,)
+    for cls in classes:
+        if not (isinstance(cls, type) and issubclass(cls, BaseException)):
+            raise TypeError(
+                f"exceptions: {cls!r} is no exception class; try exceptions=Exception"
+            )
+    return classes
+
+
+def _or_bare(make: Callable[..., ExceptionScope]) -> Callable[..., Any]:
+    """Let *make* be used as a decorator without parentheses, too."""
+
+    @functools.wraps(make)
+    def log_exception(*given: Any, **named: Any) -> Any:
+        (function, *more) = given or (None,)
+        if more or named or not _decorates(function):
+            return make(*given, **named)
+        if getattr(function, "__name__", "") == "<lambda>":
+            raise TypeError(
+                "log_exception: a callable is the function to decorate, unless it is "
+                "given by name: request_id=lambda ..."
+            )
+        return make()(function)
+
+    return log_exception
+
+
+def _decorates(given: object) -> bool:
+    return callable(given) or isinstance(given, classmethod)
+
+
+@overload
+def log_exception(request_id: classmethod[T, P, R], /) -> classmethod[T, P, R]: ...
+
+
+@overload
+def log_exception(request_id: staticmethod[P, R], /) -> staticmethod[P, R]: ...
+
+
+@overload
+def log_exception(request_id: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def log_exception(
+    *,
+    request_id: Callable[..., str | None],
+    context: Context = None,
+    exceptions: type[BaseException] | tuple[type[BaseException], ...] = Exception,
+    logger: Logger | None = None,
+    each_layer: bool = False,
+) -> ExceptionScope: ...
+
+
+@overload
+def log_exception(
+    request_id: str | None = None,
+    context: Context = None,
+    *,
+    exceptions: type[BaseException] | tuple[type[BaseException], ...] = Exception,
+    logger: Logger | None = None,
+    each_layer: bool = False,
+) -> ExceptionScope: ...
+
+
+@_or_bare
+def log_exception(
+    request_id: RequestId = None,
+    context: Context = None,
+    *,
+    exceptions: type[BaseException] | tuple[type[BaseException], ...] = Exception,
+    logger: Logger | None = None,
+    each_layer: bool = False,
+) -> ExceptionScope:
+    """
+    Log the exceptions of a function or a block, and raise them again.
+
+        @log_exception(request_id="req-456", context={"provider": "openai"})
+        def call_model(): ...
+
+        with log_exception("req-456"):
+            ...
+
+    Functions, methods, class- and static methods, coroutine functions, generators and
+    async generators; ``with`` and ``async with``.  ``@log_exception`` alone will do.
+
+    Args:
+        request_id: as for log_error(); or a callable of the call's arguments, which
+            must be given by name: ``request_id=lambda request: request.id``.  For a
+            block it gets none.
+        context: as for log_error(), or such a callable.
+        exceptions: which classes.  Default ``Exception``: cancellation,
+            ``KeyboardInterrupt``, ``SystemExit`` and ``GeneratorExit`` pass unlogged.
+        logger: which ErrorLogger; default that of the process.
+        each_layer: whether to log what was already recorded during the call.  Default
+            False: an exception that passes several layers is recorded once.
+
+    Raises:
+        TypeError: *exceptions* holds something else, or what is decorated is a class or
+            cannot be called.
+
+    """
+    return ExceptionScope(request_id, context, exceptions, logger, each_layer)
+
+
+__all__ = ["ExceptionScope", "log_exception"]

@@ -27,7 +27,7 @@ from .callables import (
 from .rig import records_of
 
 PAGE = DOCS / "reference" / "logged-calls.md"
-RECORDED, PASSES, NEVER = "recorded", "passes", "–"
+RECORDED, PASSES, NEVER = "recorded", "passes", "–"  # noqa: RUF001
 OUTCOMES = {
     RAISES: RECORDED,
     INTERRUPTED: PASSES,

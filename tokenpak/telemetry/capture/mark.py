@@ -14,6 +14,7 @@ that has failed now: what was recorded before that belongs to an earlier failure
 from __future__ import annotations
 
 import time
+import weakref
 from typing import Final, cast
 
 MARK: Final = "_tokenpak_recorded"
@@ -23,6 +24,9 @@ _set = BaseException.__setattr__
 _get = BaseException.__getattribute__
 _MOST: Final = 1_000
 """How many exceptions of a group are looked at."""
+_elsewhere: dict[int, tuple[weakref.ref[object], int]] = {}
+"""The marks of exceptions that have a way of their own with attributes, by their id:
+one that refuses them, as a frozen dataclass, could not be unpickled with the mark."""
 
 
 def plain_attributes(cls: type) -> bool:
@@ -32,18 +36,22 @@ def plain_attributes(cls: type) -> bool:
 
 def mark(error: object, moment: int) -> None:
     """
-    Say on *error* that it was recorded at *moment*.  Never raises an ``Exception``.
+    Say of *error* that it was recorded at *moment*.
 
     Args:
         error: an exception; anything else is left alone.
         moment: nanoseconds since the epoch.
 
+    Raises:
+        Exception: it cannot be marked.  Then each layer records it.
+
     """
-    try:
-        # Not the attribute as such: a frozen dataclass refuses that.
+    if plain_attributes(type(error)):
         _set(cast("BaseException", error), MARK, moment)
-    except Exception:  # noqa: S110  no exception, or no memory
-        pass
+    elif issubclass(type(error), BaseException):
+        key = id(error)
+        gone = weakref.ref(error, lambda _: _elsewhere.pop(key, None))
+        _elsewhere[key] = gone, moment
 
 
 def recorded(error: BaseException, since: int = 0) -> bool:
@@ -61,16 +69,27 @@ def recorded(error: BaseException, since: int = 0) -> bool:
     now = time.time_ns()
     left: list[BaseException] = [error]
     for each in left:
-        try:
-            moment = _get(each, MARK)
-        except AttributeError:
-            moment = None
-        if type(moment) is int and since <= moment <= now:
+        moment = _moment(each)
+        if moment is not None and since <= moment <= now:
             continue
-        if not isinstance(each, BaseExceptionGroup) or len(left) > _MOST:
+        if not issubclass(type(each), BaseExceptionGroup) or len(left) > _MOST:
             return False
-        left.extend(BaseExceptionGroup.exceptions.__get__(each))
+        left.extend(_members(each))
     return True
+
+
+_members = vars(BaseExceptionGroup)["exceptions"].__get__
+
+
+def _moment(error: BaseException) -> int | None:
+    entry = _elsewhere.get(id(error))
+    if entry is not None and entry[0]() is error:
+        return entry[1]
+    try:
+        moment = _get(error, MARK)
+    except AttributeError:
+        return None
+    return moment if type(moment) is int else None
 
 
 __all__ = ["MARK", "mark", "plain_attributes", "recorded"]

@@ -20,7 +20,7 @@ from typing import Any, Final, ParamSpec, Self, TypeVar, cast, overload
 from tokenpak.telemetry.capture.mark import recorded
 from tokenpak.telemetry.capture.sanitise import class_name, safe_str
 from tokenpak.telemetry.scope.callables import check_callable
-from tokenpak.telemetry.scope.target import Logger, record
+from tokenpak.telemetry.scope.target import Logger, target
 from tokenpak.telemetry.scope.wrappers import Classes, without_wrapper, wrapped
 
 P = ParamSpec("P")
@@ -109,7 +109,8 @@ class ExceptionScope:
     ) -> None:
         try:
             began = self._leave()
-            if isinstance(error, self._exceptions):
+            # By the real class: what an exception claims to be is code of its own.
+            if error is not None and issubclass(type(error), self._exceptions):
                 self._failed(error, began)
         except Exception:  # noqa: S110  the exception itself is what counts
             pass
@@ -142,7 +143,7 @@ class ExceptionScope:
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> None:
-        if not isinstance(error, _ENDS):
+        if not issubclass(type(error), _ENDS):
             self._failed(error, began, args, kwargs)
 
     def _failed(
@@ -177,7 +178,7 @@ class ExceptionScope:
         context = found["context"]
         if notes:
             context = _with(context, notes)
-        record(self._logger, found["request_id"], error, context)
+        target(self._logger).log_error(found["request_id"], error, context)
         if interrupt is not None:
             raise interrupt
 

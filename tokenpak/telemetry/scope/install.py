@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from tokenpak.telemetry.capture.mark import recorded
 from tokenpak.telemetry.capture.sanitise import safe_str
 from tokenpak.telemetry.scope.exceptions import ExceptionScope
-from tokenpak.telemetry.scope.target import Logger, record
+from tokenpak.telemetry.scope.target import Logger, target
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -163,13 +163,13 @@ class Hooks:
         own = Context() if get_context is None else get_context().copy()
         own.run(self._record, context.get("exception"), found)
 
-    def _record(self, error: object, context: dict[str, Any]) -> None:
+    def _record(self, error: Any, context: dict[str, Any]) -> None:
         if (
-            isinstance(error, BaseException)
-            and not isinstance(error, _PASSING)
+            issubclass(type(error), BaseException)
+            and not issubclass(type(error), _PASSING)
             and not recorded(error)
         ):
-            record(self._logger, None, error, context)
+            target(self._logger).log_error(None, error, context)
 
 
 def _name_of_process(process: Any) -> dict[str, Any]:

@@ -8,10 +8,7 @@ it how to find the logger of the process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from time import time_ns
 from typing import Any, Protocol
-
-from tokenpak.telemetry.capture.mark import mark
 
 
 class Logger(Protocol):
@@ -34,17 +31,9 @@ def share(find: Callable[[], Logger]) -> None:
     _find[:] = [find]
 
 
-def record(
-    logger: Logger | None,
-    request_id: str | None,
-    error: BaseException,
-    context: Mapping[str, Any] | None,
-) -> None:
-    """Record *error* with *logger*, or that of the process if there is none."""
-    found = _find[0]() if logger is None else logger
-    found.log_error(request_id, error, context)
-    # As an ErrorLogger has done; but a subclass may have a way of its own.
-    mark(error, time_ns())
+def target(logger: Logger | None) -> Logger:
+    """Return *logger*, or that of the process if there is none."""
+    return _find[0]() if logger is None else logger
 
 
-__all__ = ["Logger", "record", "share"]
+__all__ = ["Logger", "share", "target"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenpak.telemetry.error_logger import ErrorLogger
+from tokenpak.telemetry.queue.recovery import recover
 
 
 def records_of(logger: ErrorLogger, stream: str = "errors") -> list[dict[str, Any]]:
@@ -27,9 +28,16 @@ def in_log(log_dir: Path, stream: str = "errors") -> list[dict[str, Any]]:
     ]
 
 
-def run_program(text: str, tmp_path: Path) -> tuple[int, str, list[dict[str, Any]]]:
+def run_program(
+    text: str, tmp_path: Path, *, recovered: bool = False
+) -> tuple[int, str, list[dict[str, Any]]]:
     """
     Run *text* as a program, to its end.
+
+    Args:
+        text: its source.
+        tmp_path: where it runs.
+        recovered: whether what it had accepted is brought into the log first.
 
     Returns:
         its exit status, what it has printed to stderr, and the errors in its log.
@@ -53,6 +61,8 @@ def run_program(text: str, tmp_path: Path) -> tuple[int, str, list[dict[str, Any
             "TOKENPAK_LOG_DIR": str(logs),
         },
     )
+    if recovered:
+        recover(str(logs))
     return done.returncode, done.stderr, in_log(logs)
 
 

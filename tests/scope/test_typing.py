@@ -66,8 +66,7 @@ async def use() -> None:
     """Is not run: mypy reads it."""
     assert_type(function(1, b="y"), float)
     assert_type(bare(1, b="y"), float)
-    made = coroutine(1)
-    assert_type(made, Coroutine[Any, Any, str])
+    made: Coroutine[Any, Any, str] = coroutine(1)
     assert_type(await made, str)
     assert_type(generator(1), Iterator[int])
     assert_type(async_generator(1), AsyncIterator[int])

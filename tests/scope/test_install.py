@@ -106,10 +106,12 @@ def test_exceptions_of_threads_are_recorded(tmp_path: Path) -> None:
         tmp_path,
     )
 
-    assert lost(records) == [
-        ("nobody caught this", {"uncaught": "thread", "thread": "worker"}),
-        ("('nobody caught this', 1)", {"uncaught": "finalizer", "during": "fail"}),
-    ]
+    first, second = lost(records)
+    context = {"uncaught": "thread", "thread": "worker"}
+    assert first == ("nobody caught this", context)
+    assert second[0] == "('nobody caught this', 1)"
+    assert second[1]["uncaught"] == "finalizer"
+    assert "fail" in second[1]["during"]
     assert printed.count("ValueError: ") == 2
 
 
@@ -126,7 +128,7 @@ def test_q6_exceptions_of_finalizers_are_recorded(tmp_path: Path) -> None:
     )
 
     assert [r["request_id"] for r in records] == [None] * 3
-    assert {r["context"]["during"] for r in records} == {"fail"}
+    assert all("fail" in r["context"]["during"] for r in records)
     assert printed.count("ValueError: ") == 3
 
 

@@ -164,7 +164,7 @@ class Binding:
                 except StopAsyncIteration:
                     return
                 finally:
-                    thrown = None
+                    thrown = step = None  # as above
                 try:
                     sent = yield item
                 except BaseException as error:

@@ -133,7 +133,7 @@ def _async_generator(function: Call, exceptions: Classes, failed: Failed) -> Cal
                 except StopAsyncIteration:
                     return
                 finally:
-                    thrown = None  # or it would hold itself, by this frame
+                    thrown = step = None  # or it would hold itself, by this frame
                 try:
                     sent = yield item
                 except BaseException as error:

@@ -26,8 +26,8 @@ def test_q6_a_signal_handler_enters_scopes_in_the_middle_of_scopes(
     make_logger: Make,
 ) -> None:
     """
-    Five hundred signals, a millisecond after each other: each exception is recorded once, with
-    what was bound where it was raised.
+    Five hundred signals, one soon after the other: each exception is recorded once,
+    with what was bound where it was raised.
     """
     logger = make_logger(linger=0.001)
     numbers = itertools.count()

@@ -260,8 +260,8 @@ def log_exception(
 
 @_or_bare
 def log_exception(
-    request_id: RequestId = None,
-    context: Context = None,
+    request_id: str | Callable[..., str | None] | None = None,
+    context: Mapping[str, Any] | Callable[..., Mapping[str, Any] | None] | None = None,
     *,
     exceptions: type[BaseException] | tuple[type[BaseException], ...] = Exception,
     logger: Logger | None = None,

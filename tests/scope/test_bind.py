@@ -399,3 +399,94 @@ def test_decorated_exceptions_have_what_is_bound(make_logger: Make) -> None:
         function()
 
     assert pairs(records_of(logger)) == [("bound", {"a": 1, "b": 2})]
+
+
+# -- what leaves a block ---------------------------------------------------------------
+
+
+class OutsideError(Exception):
+    """Leaves blocks."""
+
+
+def test_a_decorator_outside_of_the_block_knows_what_was_bound(
+    make_logger: Make,
+) -> None:
+    """All of it, with what is bound further out; its own values win."""
+    logger = make_logger()
+
+    @log_exception(context={"own": 1}, logger=logger)
+    @bind(a=2)
+    def function() -> None:
+        with bind("inner", b=3, own=0), bind(c=4):
+            raise OutsideError
+
+    @log_exception(logger=logger)
+    async def coroutine() -> None:
+        async with bind("inner", b=3):
+            await asyncio.sleep(0)
+            raise OutsideError
+
+    with bind("outer", a=1), pytest.raises(OutsideError):
+        function()
+    with pytest.raises(OutsideError), log_exception(logger=logger), bind("block"):
+        raise OutsideError
+    with pytest.raises(OutsideError):
+        asyncio.run(coroutine())
+
+    assert pairs(records_of(logger)) == [
+        ("inner", {"a": 2, "b": 3, "own": 1, "c": 4}),
+        ("block", {}),
+        ("inner", {"b": 3}),
+    ]
+    assert bound() == {}
+
+
+def test_what_was_bound_when_an_object_was_raised_earlier_is_not_used(
+    make_logger: Make,
+) -> None:
+    """Not that of another request, and not that of a block that is left to no avail."""
+    logger = make_logger()
+    error = OutsideError()
+
+    @log_exception(logger=logger)
+    def function(request_id: str | None) -> None:
+        with bind(request_id):
+            try:
+                with bind("handled", a=1):
+                    raise KeyError
+            except KeyError:
+                pass
+            raise error
+
+    @log_exception(logger=logger)
+    def unbound() -> None:
+        raise error
+
+    for request_id in ("r1", "r2", None):
+        with pytest.raises(OutsideError):
+            function(request_id)
+    with pytest.raises(OutsideError):
+        unbound()
+    with bind("r3"), pytest.raises(OutsideError):
+        unbound()
+
+    ids = [r["request_id"] for r in records_of(logger)]
+    assert ids == ["r1", "r2", None, None, "r3"]
+
+
+def test_what_an_exception_keeps_of_its_block_does_no_harm() -> None:
+    """It is not pickled, and what cannot be is no obstacle; an odd one is let be."""
+
+    class RefusingError(Exception):
+        def __setattr__(self, name: str, value: object) -> None:
+            raise RuntimeError(name)
+
+    with pytest.raises(OutsideError) as caught, bind(lock=threading.Lock()):
+        raise OutsideError("text")
+    with pytest.raises(RefusingError) as refused, bind(a=1):
+        raise RefusingError
+
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), again.args) == (OutsideError, ("text",))
+    assert not any(vars(again).values())
+    assert vars(refused.value) == {}

@@ -90,6 +90,16 @@ def test_q1_it_is_recorded_before_the_process_ends(tmp_path: Path) -> None:
     assert lost(records) == [("nobody caught this", {"uncaught": "program"})]
 
 
+def test_the_hooks_know_what_was_bound_where_it_came_from(tmp_path: Path) -> None:
+    """Though the block has been left when they are called."""
+    _, _, records = run_program(
+        START + "install()\nwith bind('r', a=1):\n    fail()\n", tmp_path
+    )
+
+    assert [r["request_id"] for r in records] == ["r"]
+    assert records[0]["context"] == {"a": 1, "uncaught": "program"}
+
+
 def test_exceptions_of_threads_are_recorded(tmp_path: Path) -> None:
     """Those of threading, and of the module below it."""
     _, printed, records = run_program(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
+from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from tokenpak.telemetry.capture.bound import Bound, current
@@ -20,6 +21,7 @@ from tokenpak.telemetry.scope.callables import (
     kind_of,
     like,
 )
+from tokenpak.telemetry.scope.left import leave
 from tokenpak.telemetry.scope.wrappers import first_step
 
 P = ParamSpec("P")
@@ -52,7 +54,12 @@ class Binding:
         current.set(bound)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        cls: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
         # Not by a token: where a generator has bound something that is still bound, a
         # token would bring back what was bound around it, long after that has ended.
         bound = current.get()
@@ -60,6 +67,8 @@ class Binding:
             entry = self._before.pop(id(bound), None)
             if entry is not None:
                 current.set(entry[1])
+                if error is not None:
+                    _say_what_was_bound(error, bound)
                 return
             bound = bound.parent
         # Another context than that of __enter__: nothing of ours is bound here.
@@ -67,8 +76,13 @@ class Binding:
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(self, *_: object) -> None:
-        self.__exit__()
+    async def __aexit__(
+        self,
+        cls: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(cls, error, traceback)
 
     def _on(self, before: Bound | None) -> Bound:
         return Bound(self._request_id, self._context, before)
@@ -172,6 +186,13 @@ class Binding:
                 step = inner.asend(sent) if thrown is None else inner.athrow(thrown)
 
         return bound  # type: ignore[no-any-return]
+
+
+def _say_what_was_bound(error: BaseException, bound: Bound) -> None:
+    try:
+        leave(error, bound)
+    except Exception:  # noqa: S110  the exception itself is what counts
+        pass
 
 
 def bind(request_id: str | None = None, **context: Any) -> Binding:

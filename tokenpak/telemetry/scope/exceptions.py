@@ -20,6 +20,7 @@ from typing import Any, Final, ParamSpec, Self, TypeVar, cast, overload
 from tokenpak.telemetry.capture.mark import recorded
 from tokenpak.telemetry.capture.sanitise import class_name, safe_str
 from tokenpak.telemetry.scope.callables import check_callable
+from tokenpak.telemetry.scope.left import record
 from tokenpak.telemetry.scope.target import Logger, target
 from tokenpak.telemetry.scope.wrappers import Classes, without_wrapper, wrapped
 
@@ -178,7 +179,7 @@ class ExceptionScope:
         context = found["context"]
         if notes:
             context = _with(context, notes)
-        target(self._logger).log_error(found["request_id"], error, context)
+        record(target(self._logger), found["request_id"], error, context, began)
         if interrupt is not None:
             raise interrupt
 

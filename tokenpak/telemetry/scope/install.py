@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from tokenpak.telemetry.capture.mark import recorded
 from tokenpak.telemetry.capture.sanitise import safe_str
 from tokenpak.telemetry.scope.exceptions import ExceptionScope
+from tokenpak.telemetry.scope.left import record
 from tokenpak.telemetry.scope.target import Logger, target
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class Hooks:
             and not issubclass(type(error), _PASSING)
             and not recorded(error)
         ):
-            target(self._logger).log_error(None, error, context)
+            record(target(self._logger), None, error, context)
 
 
 def _name_of_process(process: Any) -> dict[str, Any]:

@@ -462,7 +462,7 @@ def test_what_was_bound_when_an_object_was_raised_earlier_is_not_used(
     def unbound() -> None:
         raise error
 
-    for request_id in ("r1", "r2", None):
+    for request_id in (None, "r1", "r2"):
         with pytest.raises(OutsideError):
             function(request_id)
     with pytest.raises(OutsideError):
@@ -471,7 +471,7 @@ def test_what_was_bound_when_an_object_was_raised_earlier_is_not_used(
         unbound()
 
     ids = [r["request_id"] for r in records_of(logger)]
-    assert ids == ["r1", "r2", None, None, "r3"]
+    assert ids == [None, "r1", "r2", None, "r3"]
 
 
 def test_what_an_exception_keeps_of_its_block_does_no_harm() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import multiprocessing.process
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -319,6 +321,32 @@ def test_below_somebody_elses_hook_it_becomes_a_pass_through(
     assert told == ["above", "below"] * 2
     expected = [] if name == "run" else ["ValueError"]
     assert [r["error_type"] for r in records_of(logger)] == expected
+
+
+def test_below_somebody_elses_run_it_records_nothing_any_more(
+    make_logger: Make, replace: Replace
+) -> None:
+    """What the process raises passes, as before and after."""
+    process: Any = multiprocessing.process.BaseProcess
+
+    def failing(self: object) -> None:
+        raise ValueError("x")
+
+    replace(process, "run", failing)
+    logger = make_logger()
+    installed = install(logger=logger)
+    ours = process.run
+    process.run = functools.partialmethod(ours)
+    itself = SimpleNamespace(name="child")
+
+    for uninstalled in (False, True):
+        if uninstalled:
+            installed.uninstall()
+        with pytest.raises(ValueError, match="x"):
+            process.run(itself)
+
+    found = [record["context"] for record in records_of(logger)]
+    assert found == [{"uncaught": "process", "process": "child"}]
 
 
 def _arguments(number: int) -> tuple[Any, ...]:

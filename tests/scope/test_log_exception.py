@@ -563,6 +563,35 @@ def test_one_scope_serves_many_blocks_at_the_same_time(make_logger: Make) -> Non
     assert messages[4:] == ["last"]
 
 
+def test_each_block_knows_when_it_began(make_logger: Make) -> None:
+    """Also if others of its scope and of another one begin in it, and end or do not."""
+    logger = make_logger()
+    scope = log_exception("again", logger=logger)
+
+    def generator() -> Generator[int, None, None]:
+        with log_exception("other", logger=logger):
+            yield 1
+
+    def logged() -> FailureError:
+        error = FailureError()
+        logger.log_error("once", error)
+        return error
+
+    with passing(FailureError), scope:
+        error = logged()
+        with scope:
+            pass
+        raise error
+    with passing(FailureError), scope:
+        error = logged()
+        suspended = generator()
+        next(suspended)
+        raise error
+    suspended.close()
+
+    assert [r["request_id"] for r in records_of(logger)] == ["once"] * 2
+
+
 def test_a_block_swallows_nothing_and_returns_its_scope(make_logger: Make) -> None:
     """Also where nothing fails."""
     logger = make_logger()

@@ -18,17 +18,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.metrics.counters import ErrorCounts
 from tokenpak.telemetry.queue.pipeline import Counts, Pipeline
-from tokenpak.telemetry.scope.bind import bind, bound, carry
-from tokenpak.telemetry.scope.exceptions import log_exception
-from tokenpak.telemetry.scope.install import install, uninstall
-from tokenpak.telemetry.scope.target import share
 from tokenpak.telemetry.settings import Settings, SyncPolicy, resolve_settings
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
+
+if TYPE_CHECKING:  # see __getattr__
+    from tokenpak.telemetry.scope.bind import bind, bound, carry
+    from tokenpak.telemetry.scope.exceptions import log_exception
+    from tokenpak.telemetry.scope.install import install, uninstall
+
+_LATER: Final = {
+    "bind": "bind",
+    "bound": "bind",
+    "carry": "bind",
+    "install": "install",
+    "log_exception": "exceptions",
+    "uninstall": "install",
+}
+"""In which module of ``scope`` a name is."""
 
 
 class Stats(Mapping[str, Any]):
@@ -326,7 +337,23 @@ def log_event(
     get_error_logger().log_event(event, request_id, context)
 
 
-share(get_error_logger)
+def __getattr__(name: str) -> Any:
+    # Imported by whoever uses it: who only logs does not wait for it.
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    from tokenpak.telemetry.scope.target import share  # noqa: PLC0415
+
+    share(get_error_logger)
+    found = getattr(import_module(f"tokenpak.telemetry.scope.{module}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
 
 
 __all__ = [

@@ -54,6 +54,7 @@ class ExceptionScope:
         "_exceptions",
         "_logger",
         "_logs_ends",
+        "_plain",
         "_request_id",
     )
 
@@ -70,6 +71,7 @@ class ExceptionScope:
         self._exceptions = _classes(exceptions)
         self._logger = logger
         self._each_layer = each_layer
+        self._plain = not (callable(request_id) or callable(context))
         self._logs_ends = any(issubclass(cls, _ENDS) for cls in self._exceptions)
 
     @overload
@@ -157,36 +159,37 @@ class ExceptionScope:
         without_wrapper(error)
         if not self._each_layer and recorded(error, began):
             return
-        interrupt: BaseException | None = None
+        logger = target(self._logger)
+        if self._plain:
+            record(logger, self._request_id, error, self._context, began)  # type: ignore[arg-type]
+            return
         notes: dict[str, str] = {}
-        found: dict[str, Any] = {}
-        for name, given in (
-            ("request_id", self._request_id),
-            ("context", self._context),
-        ):
-            found[name] = given
+        interrupts: list[BaseException] = []
+
+        def value(name: str, given: Any) -> Any:
             if not callable(given):
-                continue
+                return given
             try:
-                found[name] = given(*args, **(kwargs or {}))
+                return given(*args, **(kwargs or {}))
             except BaseException as reason:  # user code
-                found[name] = None
-                notes[f"{name}_failed"] = (
-                    f"{class_name(type(reason))}: {safe_str(reason, 200)}"
-                )
-                if isinstance(reason, KeyboardInterrupt | SystemExit):
-                    interrupt = reason  # of a signal handler, it may be
-        context = found["context"]
+                name_of_reason = class_name(type(reason))
+                notes[f"{name}_failed"] = f"{name_of_reason}: {safe_str(reason, 200)}"
+                if issubclass(type(reason), KeyboardInterrupt | SystemExit):
+                    interrupts.append(reason)  # a signal handler's, it may be
+                return None
+
+        request_id = value("request_id", self._request_id)
+        context = value("context", self._context)
         if notes:
             context = _with(context, notes)
-        record(target(self._logger), found["request_id"], error, context, began)
-        if interrupt is not None:
-            raise interrupt
+        record(logger, request_id, error, context, began)
+        if interrupts:
+            raise interrupts.pop()
 
 
 def _with(context: object, notes: dict[str, str]) -> dict[str, Any]:
     if context is None:
-        return dict(notes)
+        return {**notes}
     try:
         return {**cast("Mapping[str, Any]", context), **notes}
     except Exception:

@@ -21,7 +21,7 @@ from time import time_ns
 from typing import Any
 
 from tokenpak.telemetry.capture.bound import Bound, current
-from tokenpak.telemetry.capture.mark import plain_attributes
+from tokenpak.telemetry.capture.mark import attributes, plain_attributes
 from tokenpak.telemetry.scope.target import Logger
 
 
@@ -87,7 +87,7 @@ def record(
 
 
 def _left(error: BaseException) -> Left | None:
-    found = _attributes(error).get("_tokenpak_bound")
+    found = attributes(error).get("_tokenpak_bound")
     return found if type(found) is Left else None
 
 
@@ -99,7 +99,5 @@ def _within(inner: Bound, outer: Bound) -> bool:
         link = link.parent
     return False
 
-
-_attributes = vars(BaseException)["__dict__"].__get__
 
 __all__ = ["leave", "record"]

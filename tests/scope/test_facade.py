@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tokenpak.telemetry import error_logger
-from tokenpak.telemetry.scope.exceptions import log_exception
+from tokenpak.telemetry.scope.log_exception import log_exception
 
 from .rig import run_program
 

@@ -27,16 +27,17 @@ from tokenpak.telemetry.settings import Settings, SyncPolicy, resolve_settings
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
 
 if TYPE_CHECKING:  # see __getattr__
-    from tokenpak.telemetry.scope.bind import bind, bound, carry
-    from tokenpak.telemetry.scope.exceptions import log_exception
+    from tokenpak.telemetry.scope.bind import bind, bound
+    from tokenpak.telemetry.scope.carry import carry
     from tokenpak.telemetry.scope.install import install, uninstall
+    from tokenpak.telemetry.scope.log_exception import log_exception
 
 _LATER: Final = {
     "bind": "bind",
     "bound": "bind",
-    "carry": "bind",
+    "carry": "carry",
     "install": "install",
-    "log_exception": "exceptions",
+    "log_exception": "log_exception",
     "uninstall": "install",
 }
 """In which module of ``scope`` a name is."""

@@ -17,20 +17,22 @@ from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.capture.fingerprint import Fingerprint, shape_of, stack_of
 from tokenpak.telemetry.capture.stack import StackCache
 from tokenpak.telemetry.capture.storm import MOST, MOST_MESSAGES, Held, Storms
-from tokenpak.telemetry.error_logger import ErrorLogger
+from tokenpak.telemetry.error_logger import ErrorLogger, log_exception
 from tokenpak.telemetry.metrics.counters import ErrorCounts
 
 WINDOW = 60.0
+"""Seconds."""
 
 
 class Clock:
     """Stands still until it is moved."""
 
     def __init__(self) -> None:
-        self.now = 1_000.0
+        self.now = 1_774_373_722.0
+        """Seconds since the epoch."""
 
-    def __call__(self) -> float:
-        return self.now
+    def __call__(self) -> int:
+        return int(self.now * 1e9)
 
 
 class Rig:
@@ -101,6 +103,41 @@ def test_a_new_window_begins_anew() -> None:
     after = [rig.takes(refused()) for _ in range(5)]
 
     assert before == after == [True, True, False, False, False]
+
+
+def test_a_clock_that_is_set_back_ends_the_window() -> None:
+    """Or what was recorded in the future would hold back all until then."""
+    rig = Rig(first=1)
+    before = [rig.takes(refused()) for _ in range(3)]
+    rig.clock.now -= 86_400
+    after = [rig.takes(refused()) for _ in range(3)]
+    rig.tell()
+    rig.clock.now += WINDOW
+    rig.tell()
+
+    assert before == after == [True, False, False]
+    assert sum(held.number for held in rig.told) == 4
+
+
+def test_an_error_that_is_held_back_is_not_counted_by_each_layer(
+    tmp_path: Path,
+) -> None:
+    """Nor is one that is sampled away."""
+    for settings in ({"storm_first": 1, "storm_every": 0}, {"sample": 0}):
+        logger = ErrorLogger(log_dir=tmp_path, **settings)  # type: ignore[arg-type]
+
+        @log_exception(logger=logger)
+        @log_exception(logger=logger)
+        def fail() -> None:
+            raise ConnectionError("refused")
+
+        for _ in range(5):
+            with pytest.raises(ConnectionError):
+                fail()
+        counts = logger.get_metrics()
+        logger.close(timeout=60)
+
+        assert counts == {"ConnectionError": 5}
 
 
 def test_numbers_in_the_message_do_not_make_it_new() -> None:
@@ -188,7 +225,7 @@ def test_what_was_held_back_is_told_once_when_the_window_is_over() -> None:
     assert held.number == 8
     assert held.message == "number 9"
     assert held.fingerprint.cls is ConnectionError
-    assert held.since == held.until == WINDOW  # seconds ago
+    assert held.since == held.until == int(1_774_373_722e9)
 
 
 def test_what_was_not_held_back_is_not_told() -> None:

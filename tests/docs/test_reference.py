@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib
 import importlib.util
 import inspect
@@ -136,22 +137,28 @@ def _of_page(block: Block) -> tuple[list[tuple[str, str, str, object]], str]:
     assert isinstance(function, ast.FunctionDef)
     arguments = function.args
     empty = [None] * (len(arguments.args) - len(arguments.defaults))
-    rows = [
-        *zip(arguments.args, [*empty, *arguments.defaults], strict=True),
-        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    kinds: list[tuple[str, list[ast.arg], list[ast.expr | None]]] = [
+        ("POSITIONAL_OR_KEYWORD", arguments.args, [*empty, *arguments.defaults]),
+        ("KEYWORD_ONLY", arguments.kwonlyargs, arguments.kw_defaults),
+        ("VAR_KEYWORD", [arguments.kwarg] if arguments.kwarg else [], [None]),
     ]
     parameters = [
         (
             argument.arg,
-            "KEYWORD_ONLY"
-            if argument in arguments.kwonlyargs
-            else "POSITIONAL_OR_KEYWORD",
+            kind,
             ast.unparse(argument.annotation) if argument.annotation else "",
-            inspect.Parameter.empty if default is None else ast.literal_eval(default),
+            inspect.Parameter.empty if default is None else _value(default),
         )
-        for argument, default in rows
+        for kind, named, defaults in kinds
+        for argument, default in zip(named, defaults, strict=False)
     ]
     return parameters, ast.unparse(function.returns) if function.returns else ""
+
+
+def _value(default: ast.expr) -> object:
+    if isinstance(default, ast.Name):  # a class, such as Exception
+        return getattr(builtins, default.id)
+    return ast.literal_eval(default)
 
 
 def _of_code(target: Any) -> tuple[list[tuple[str, str, str, object]], str]:

@@ -16,10 +16,9 @@ signal handlers, finalizers, forked children and asyncio tasks.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.capture.gate import Gate
@@ -33,8 +32,21 @@ from tokenpak.telemetry.settings import (
 )
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
 
-P = ParamSpec("P")
-R = TypeVar("R")
+if TYPE_CHECKING:  # see __getattr__
+    from tokenpak.telemetry.scope.bind import bind, bound
+    from tokenpak.telemetry.scope.carry import carry
+    from tokenpak.telemetry.scope.install import install, uninstall
+    from tokenpak.telemetry.scope.log_exception import log_exception
+
+_LATER: Final = {
+    "bind": "bind",
+    "bound": "bind",
+    "carry": "carry",
+    "install": "install",
+    "log_exception": "log_exception",
+    "uninstall": "install",
+}
+"""In which module of ``scope`` a name is."""
 
 
 class Stats(Mapping[str, Any]):
@@ -384,40 +396,35 @@ def log_event(
     get_error_logger().log_event(event, request_id, context)
 
 
-def log_exception(
-    request_id: str | None = None, context: Mapping[str, Any] | None = None
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """
-    Decorate a function: an exception that it raises is logged, and raised again.
+def __getattr__(name: str) -> Any:
+    # Imported by whoever uses it: who only logs does not wait for it.
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
 
-    ``Exception`` and what derives from it; ``KeyboardInterrupt``, ``SystemExit`` and
-    ``GeneratorExit`` pass unlogged, since they are no failures.
+    from tokenpak.telemetry.scope.target import share  # noqa: PLC0415
 
-    Args:
-        request_id: as for log_error().
-        context: as for log_error().
+    share(get_error_logger)
+    found = getattr(import_module(f"tokenpak.telemetry.scope.{module}"), name)
+    globals()[name] = found
+    return found
 
-    """
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def logged(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return function(*args, **kwargs)
-            except Exception as error:
-                log_error(request_id, error, context)
-                raise
-
-        return logged
-
-    return decorate
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
 
 
 __all__ = [
     "ErrorLogger",
     "Stats",
+    "bind",
+    "bound",
+    "carry",
     "get_error_logger",
+    "install",
     "log_error",
     "log_event",
     "log_exception",
+    "uninstall",
 ]

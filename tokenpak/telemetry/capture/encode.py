@@ -25,8 +25,10 @@ from typing import Final, NoReturn
 
 import orjson
 
+from tokenpak.telemetry.capture.bound import current, merge
 from tokenpak.telemetry.capture.careful import CarefulEncoder
 from tokenpak.telemetry.capture.index import find
+from tokenpak.telemetry.capture.mark import mark
 from tokenpak.telemetry.capture.moment import MICROS, MILLISECOND, Moments, stamp
 from tokenpak.telemetry.capture.native import NATIVE
 from tokenpak.telemetry.capture.sink import Catch, Sink
@@ -98,6 +100,7 @@ class Encoder:
         stacks = self._stacks
         known_kind, sys_names = stacks.kinds.get, stacks.sys_names
         dumps, join, micros = orjson.dumps, b"".join, MICROS
+        bound_here = current.get
         targets, counted, refused, unmade, bell = sink
 
         def log_error(
@@ -111,13 +114,17 @@ class Encoder:
                     count_new(cls)
                 # Stamped first: formatting an unknown stack can take a while.
                 start, prefix = moment[0]
-                past = clock() - start
+                now = clock()
+                past = now - start
                 if not 0 <= past < MILLISECOND:
-                    past, prefix = move_on(past + start)
+                    past, prefix = move_on(now)
                 line = b""
                 kind = _NO_KIND
                 try:
                     kind = known_kind(cls) or stacks.kind(cls)
+                    bound = bound_here()
+                    if bound is not None:
+                        request_id, context = merge(bound, request_id, context)
                     try:
                         text = str(error)
                     except BaseException:  # user code
@@ -125,7 +132,7 @@ class Encoder:
                     if (
                         type(text) is not str
                         or len(text) > limit  # 50 MB, only to be thrown away
-                        or type(request_id) is not str
+                        or (type(request_id) is not str and request_id is not None)
                     ):
                         _refuse()
                     if type(context) is dict:
@@ -196,6 +203,13 @@ class Encoder:
                     refused(target, line)
                 else:
                     counted()
+                try:
+                    if kind.plain_attributes:
+                        error._tokenpak_recorded = now  # type: ignore[attr-defined]  # noqa: SLF001
+                    else:
+                        mark(error, now)
+                except Exception:  # noqa: S110  an outer layer records it again
+                    pass
             except Exception:
                 # Not even a call can be made: this is the end of the stack.
                 unmade()
@@ -219,6 +233,7 @@ class Encoder:
         moment, limit = self._moments.current, self._limit
         known = self._events
         dumps, join, micros = orjson.dumps, b"".join, MICROS
+        bound_here = current.get
         targets, counted, refused, unmade, bell = sink
 
         def log_event(
@@ -231,6 +246,9 @@ class Encoder:
                     past, prefix = move_on(past + start)
                 line = b""
                 try:
+                    bound = bound_here()
+                    if bound is not None:
+                        request_id, context = merge(bound, request_id, context)
                     if type(context) is dict and type(request_id) is str:
                         # A name that is not known, or is none: KeyError or TypeError.
                         shown = dumps(context, None, NATIVE)

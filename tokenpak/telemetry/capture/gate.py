@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.capture.mark import mark
 from tokenpak.telemetry.capture.moment import iso
 from tokenpak.telemetry.capture.sample import Sampler
 from tokenpak.telemetry.capture.storm import Held, Storms
@@ -109,6 +110,11 @@ class Gate:
             else:
                 self._counts.add(type(error))
                 self._sampled.add()
+                try:
+                    # Or the next layer that it passes would count it again.
+                    mark(error, time.time_ns())
+                except Exception:  # noqa: S110  it does then
+                    pass
 
         return log_error
 
@@ -131,7 +137,6 @@ class Gate:
         if self._describe is None:
             return
         self._summaries.add()
-        now = time.time_ns()
         kind, entry = held.fingerprint, held.fingerprint.entry
         message = f"{held.number:,} more like this were held back: {held.message}"
         stack = ""
@@ -145,8 +150,8 @@ class Gate:
             {
                 "storm": {
                     "held_back": held.number,
-                    "since": iso(now - int(held.since * 1e9)),
-                    "until": iso(now - int(held.until * 1e9)),
+                    "since": iso(held.since),
+                    "until": iso(held.until),
                     "fingerprint": kind.digest(),
                 }
             },

@@ -26,6 +26,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from tokenpak.telemetry.capture.index import Frame, Node, add, find
+from tokenpak.telemetry.capture.mark import plain_attributes
 from tokenpak.telemetry.capture.sanitise import class_name
 
 MAX_STACKS: Final = 2_048
@@ -71,17 +72,26 @@ class ExceptionKind:
         title: how the last line begins: qualified, but for builtins and ``__main__``.
         fields_json: what is in a line between the request id and the message.
         plain: whether the frames and the message are all that traceback looks at.
+        plain_attributes: whether the mark may be set as any attribute is.
         stacks: those that are known, in which exceptions of this class were raised.
 
     """
 
-    __slots__ = ("fields_json", "name", "plain", "stacks", "title")
+    __slots__ = ("fields_json", "name", "plain", "plain_attributes", "stacks", "title")
 
-    def __init__(self, name: str, title: str, fields_json: bytes, plain: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        fields_json: bytes,
+        plain: bool,
+        plain_attributes: bool,
+    ) -> None:
         self.name = name
         self.title = title
         self.fields_json = fields_json
         self.plain = plain
+        self.plain_attributes = plain_attributes
         self.stacks: Node[Entry] | None = None
 
 
@@ -105,7 +115,7 @@ def kind_of(cls: type) -> ExceptionKind:
     except orjson.JSONEncodeError:  # a lone surrogate; the name itself cannot have one
         plain = False
     fields = b',"error_type":%b,"message":"' % orjson.dumps(name)
-    return ExceptionKind(name, title, fields, plain)
+    return ExceptionKind(name, title, fields, plain, plain_attributes(cls))
 
 
 def format_exactly(error: BaseException) -> str:

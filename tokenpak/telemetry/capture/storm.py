@@ -25,11 +25,13 @@ from tokenpak.telemetry.capture.fingerprint import (
     stack_of,
 )
 from tokenpak.telemetry.capture.index import find
+from tokenpak.telemetry.capture.mark import mark
 from tokenpak.telemetry.capture.stack import StackCache
 from tokenpak.telemetry.counter import Counter
 
 MOST: Final = 1_000
 """Fingerprints that are followed at the same time."""
+SECOND: Final = 1_000_000_000
 NEVER: Final = 2**63
 MOST_MESSAGES: Final = 4 * MOST
 """Messages that are kept to know them again faster."""
@@ -43,10 +45,10 @@ class Held(NamedTuple):
     number: int
     message: str
     """The last one."""
-    since: float
-    """Seconds ago: none of these was held back before."""
-    until: float
-    """Seconds ago: the last one."""
+    since: int
+    """Nanoseconds since the epoch: none of these was held back before."""
+    until: int
+    """The last one."""
 
 
 class _Storm:
@@ -58,9 +60,8 @@ class _Storm:
         "_first",
         "_told",
         "_told_at",
-        "_window",
+        "began",
         "beyond",
-        "end",
         "entry",
         "fingerprint",
         "free",
@@ -70,16 +71,11 @@ class _Storm:
     )
 
     def __init__(
-        self,
-        fingerprint: Fingerprint,
-        now: float,
-        first: int,
-        every: int,
-        window: float,
+        self, fingerprint: Fingerprint, now: int, first: int, every: int
     ) -> None:
         self.fingerprint = fingerprint
         self.entry = fingerprint.entry
-        self._first, self._every, self._window = first, every, window
+        self._first, self._every = first, every
         self._count = Counter()
         self.beyond = self._count.add
         """Count a failure beyond the first of a window."""
@@ -90,11 +86,11 @@ class _Storm:
         self._told, self._told_at = 0, now
         self.begin(now)
 
-    def begin(self, now: float) -> None:
+    def begin(self, now: int) -> None:
         """Begin a window."""
         self.free = [True] * self._first
         """One for each failure that is still to be recorded, whatever else."""
-        self.end = now + self._window
+        self.began = now
 
     def _held(self) -> int:
         beyond = self._count.value
@@ -105,14 +101,14 @@ class _Storm:
         """Whether nothing was held back that is not told."""
         return self._held() == self._told
 
-    def take(self, now: float) -> Held | None:
+    def take(self, now: int) -> Held | None:
         """Return what was held back since the last time.  Who has popped *teller*."""
         total, since = self._held(), self._told_at
         number, self._told, self._told_at = total - self._told, total, now
         if number == 0:
             return None
         message = self.message[:LONGEST]
-        return Held(self.fingerprint, number, message, now - since, now - self.last)
+        return Held(self.fingerprint, number, message, since, self.last)
 
 
 class Storms:
@@ -125,7 +121,7 @@ class Storms:
             back.
         every: of those after, each how manieth is recorded; 0: none.
         window: seconds.
-        clock: seconds, monotonic.
+        clock: nanoseconds since the epoch.
 
     """
 
@@ -135,11 +131,12 @@ class Storms:
         first: int,
         every: int,
         window: float,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._stacks = stacks
         self._kinds = stacks.kinds
-        self._first, self._every, self._window = first, every or NEVER, window
+        self._first, self._every = first, every or NEVER
+        self._window = int(window * SECOND)
         self._clock = clock
         self._known: dict[tuple[int, bytes], _Storm] = {}
         """By stack, and message with all digits the same: to find them faster."""
@@ -156,7 +153,8 @@ class Storms:
         self._held_before = self.held.value
         # No longer followed, but a call may have been on its way to count.
         self._leaving: deque[_Storm] = deque(maxlen=MOST)
-        self._due = float("inf")
+        self._due: float = float("inf")
+        """Nanoseconds since the epoch."""
 
     def guard(
         self,
@@ -176,7 +174,7 @@ class Storms:
         # A closure, and all in one: it is to cost half of what it saves.
         known_kind, known_storm = self._kinds.get, self._known.get
         known_message, clock = self._messages.get, self._clock
-        held, every = self.held.add, self._every
+        held, every, window = self.held.add, self._every, self._window
 
         def log_error(request_id: Any, error: Any, context: Any = None) -> None:
             try:
@@ -191,7 +189,8 @@ class Storms:
                     if storm is None or entry is None or storm.entry is not entry:
                         storm = self._follow(error, message)
                 now = clock()
-                if now >= storm.end:
+                # A clock that was set back ends it, too.
+                if not 0 <= now - storm.began < window:
                     # Threads that come together may each begin it: a few records more.
                     storm.begin(now)
                 if storm.free:
@@ -203,6 +202,11 @@ class Storms:
                     except Exception:
                         count_new(cls)
                     held()
+                    # Or the next layer that it passes would count it again.
+                    if kind and kind.plain_attributes:
+                        error._tokenpak_recorded = now  # noqa: SLF001
+                    else:
+                        mark(error, now)
                     return
             except Exception:  # noqa: S110  no exception, or one whose __str__ raises
                 pass
@@ -220,11 +224,10 @@ class Storms:
                 self._leave(key)
             while len(self._storms) >= MOST:
                 self._give_way()
-            fresh = _Storm(
-                fingerprint, self._clock(), self._first, self._every, self._window
-            )
+            now = self._clock()
+            fresh = _Storm(fingerprint, now, self._first, self._every)
             storm = self._storms.setdefault(key, fresh)
-            self._due = min(self._due, storm.end)
+            self._due = min(self._due, now + self._window)
         if len(message) <= LONGEST:
             if len(self._known) >= MOST_MESSAGES:
                 self._forget()
@@ -270,24 +273,27 @@ class Storms:
 
         """
         now = self._clock()
-        if now < self._due and not last:
-            return self._due - now
-        wait = self._due = float("inf")
+        # Further off than a window: the clock was set back.
+        if now < self._due <= now + self._window and not last:
+            return (self._due - now) / SECOND
+        wait: float = float("inf")
+        self._due = wait  # lowered by who comes meanwhile
         for _ in range(len(self._leaving)):
             _tell(self._leaving.popleft(), put, now)
         for key, storm in list(self._storms.items()):
-            if last or storm.end <= now:
+            left = storm.began + self._window - now
+            over = not 0 < left <= self._window
+            if last or over:
                 _tell(storm, put, now)
-            if storm.end <= now:
+            if over:
+                # Once more after it has left: a call may be on its way to count.
                 self._leave(key)
-            # Once more after it has left: a call may have been on its way to count.
-            left = storm.end - now
-            wait = min(wait, left if left > 0 else self._window)
-        self._due = now + wait
-        return wait
+            wait = min(wait, self._window if over else left)
+        self._due = min(self._due, now + wait)
+        return wait / SECOND
 
 
-def _tell(storm: _Storm, put: Callable[[Held], None], now: float) -> None:
+def _tell(storm: _Storm, put: Callable[[Held], None], now: int) -> None:
     try:
         storm.teller.pop()
     except IndexError:

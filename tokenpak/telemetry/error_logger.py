@@ -133,6 +133,9 @@ class ErrorLogger:
         max_dir_bytes: the same for the whole directory.  Default 0: no bound.
         group_access: whether the group may read and write the log, too: files 0660,
             directories 2770.  Default False: 0600 and 0700.
+        exception_facts: whether what an exception of openai, anthropic, httpx,
+            requests, botocore or google knows goes into the context: status_code,
+            provider_request_id, retry_after, kind.  Default True.
 
     Raises:
         SettingError: an argument has a value that cannot be used.  (A wrong value in
@@ -159,6 +162,7 @@ class ErrorLogger:
         max_day_bytes: int | None = None,
         max_dir_bytes: int | None = None,
         group_access: bool | None = None,
+        exception_facts: bool | None = None,
     ) -> None:
         self._settings = resolve_settings(
             {
@@ -178,9 +182,12 @@ class ErrorLogger:
                 "max_day_bytes": max_day_bytes,
                 "max_dir_bytes": max_dir_bytes,
                 "group_access": group_access,
+                "exception_facts": exception_facts,
             }
         )
-        encoder = Encoder(self._settings.max_line_bytes)
+        encoder = Encoder(
+            self._settings.max_line_bytes, facts=self._settings.exception_facts
+        )
         self._errors_by_type = ErrorCounts()
         self._pipeline = Pipeline(
             self._settings, encoder, in_child=self._errors_by_type.reset

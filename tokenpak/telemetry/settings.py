@@ -47,6 +47,7 @@ class Settings(NamedTuple):
     max_day_bytes: int
     max_dir_bytes: int
     group_access: bool
+    exception_facts: bool
 
 
 class Option(NamedTuple):
@@ -263,6 +264,17 @@ OPTIONS: Final = (
         "Whether the group may read and write the log, too: for a web server and a "
         "cron job that run as two users.  All processes that log there need it.  Make "
         "the directory setgid then.",
+        _yes_or_no,
+        lambda v: isinstance(v, bool),
+    ),
+    Option(
+        "exception_facts",
+        True,
+        "yes or no",
+        "True or False; in the environment 1 or 0, yes or no",
+        "Whether status_code, provider_request_id, retry_after and kind of an SDK's or "
+        "HTTP library's exception go into the context, where the caller gave none.  "
+        "For who wants only what the call was given.",
         _yes_or_no,
         lambda v: isinstance(v, bool),
     ),

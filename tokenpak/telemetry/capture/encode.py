@@ -26,6 +26,7 @@ from typing import Final, NoReturn
 import orjson
 
 from tokenpak.telemetry.capture.careful import CarefulEncoder
+from tokenpak.telemetry.capture.facts import with_facts
 from tokenpak.telemetry.capture.moment import MICROS, MILLISECOND, Moments, stamp
 from tokenpak.telemetry.capture.native import NATIVE
 from tokenpak.telemetry.capture.sink import Catch, Sink
@@ -47,14 +48,19 @@ class Encoder:
     Args:
         max_line_bytes: the longest line, with its newline; at least 1,000.
         clock: nanoseconds since the epoch.
+        facts: whether what an exception itself knows goes into the context.
 
     """
 
     def __init__(
-        self, max_line_bytes: int, clock: Callable[[], int] = time.time_ns
+        self,
+        max_line_bytes: int,
+        clock: Callable[[], int] = time.time_ns,
+        *,
+        facts: bool = True,
     ) -> None:
         self._limit = max_line_bytes
-        self._stacks = StackCache()
+        self._stacks = StackCache(facts)
         self._careful = CarefulEncoder(max_line_bytes, self._stacks)
         self._moments = Moments(clock)
         self._events: dict[str, bytes] = {}
@@ -116,6 +122,8 @@ class Encoder:
                 kind = _NO_KIND
                 try:
                     kind = find_kind(cls)
+                    if kind.knows:
+                        context = with_facts(error, context)  # type: ignore[arg-type]
                     try:
                         text = str(error)
                     except BaseException:  # user code

@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from tokenpak.telemetry.capture.facts import knows
 from tokenpak.telemetry.capture.index import Frame, Node, add, find
 from tokenpak.telemetry.capture.sanitise import class_name
 
@@ -70,22 +71,33 @@ class ExceptionKind:
         title: how the last line begins: qualified, but for builtins and ``__main__``.
         fields_json: what is in a line between the request id and the message.
         plain: whether the frames and the message are all that traceback looks at.
+        knows: whether such an exception, or what one was raised from, may have facts.
         stacks: those that are known, in which exceptions of this class were raised.
 
     """
 
-    __slots__ = ("fields_json", "name", "plain", "stacks", "title")
+    __slots__ = ("fields_json", "knows", "name", "plain", "stacks", "title")
 
-    def __init__(self, name: str, title: str, fields_json: bytes, plain: bool) -> None:
+    def __init__(
+        self, name: str, title: str, fields_json: bytes, plain: bool, knows: bool
+    ) -> None:
         self.name = name
         self.title = title
         self.fields_json = fields_json
         self.plain = plain
+        self.knows = knows
         self.stacks: Node[_Entry] = Node((), None, {})
 
 
-def kind_of(cls: type) -> ExceptionKind:
-    """Return the ExceptionKind of *cls*, which may be any class at all."""
+def kind_of(cls: type, facts: bool = False) -> ExceptionKind:
+    """
+    Return the ExceptionKind of *cls*, which may be any class at all.
+
+    Args:
+        cls: the class.
+        facts: whether to ask for what such exceptions know.
+
+    """
     name = class_name(cls)
     module: object = cls.__module__  # any object, if the class says so
     plain = (
@@ -104,7 +116,7 @@ def kind_of(cls: type) -> ExceptionKind:
     except orjson.JSONEncodeError:  # a lone surrogate; the name itself cannot have one
         plain = False
     fields = b',"error_type":%b,"message":"' % orjson.dumps(name)
-    return ExceptionKind(name, title, fields, plain)
+    return ExceptionKind(name, title, fields, plain, facts and knows(cls))
 
 
 def format_exactly(error: BaseException) -> str:
@@ -126,9 +138,16 @@ class _Entry(NamedTuple):
 
 
 class StackCache:
-    """Stack traces as JSON text.  Any thread; takes no lock."""
+    """
+    Stack traces as JSON text.  Any thread; takes no lock.
 
-    def __init__(self) -> None:
+    Args:
+        facts: whether to notice exceptions that know something; see facts.
+
+    """
+
+    def __init__(self, facts: bool = False) -> None:
+        self.facts = facts
         self._kinds: dict[type, ExceptionKind] = {}
         self._known_stacks = self._known_frames = 0
         # Looked up at each call, because sys.tracebacklimit may be set at any time.
@@ -140,7 +159,7 @@ class StackCache:
         if kind is None:
             if len(self._kinds) >= MAX_STACKS:  # classes made at run time
                 self._kinds.clear()
-            kind = kind_of(cls)
+            kind = kind_of(cls, self.facts)
             # A metaclass may call two classes equal, and then one would be found in
             # place of the other.
             if type(cls).__eq__ is type.__eq__:
@@ -183,12 +202,18 @@ class StackCache:
         parts: list[bytes] = []
         seen: set[int] = set()
         link: BaseException | None = error
+        first = self.kind(type(error))
         while link is not None:
             if id(link) in seen:  # a cycle: traceback has its own way with those
                 raise NotCacheableError
             seen.add(id(link))
             kind = self.kind(type(link))
             if not kind.plain or getattr(link, "__notes__", None) is not None:
+                raise NotCacheableError
+            if kind.knows and not first.knows:
+                # Learned once for each class that is raised from such: the careful
+                # encoder makes this record, and from the next on it is looked into.
+                first.knows = True
                 raise NotCacheableError
             try:
                 text = str(link)

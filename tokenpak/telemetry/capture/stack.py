@@ -190,19 +190,18 @@ class StackCache:
         if error.__cause__ is not None or (
             error.__context__ is not None and not error.__suppress_context__
         ):
-            return self._chain(error)
+            return self._chain(error, kind)
         tb = error.__traceback__
         entry = find(kind.stacks, tb) or self._learn(tb, kind)
         if message:
             return entry.head, b": ", message, b"\\n"
         return entry.head, b"\\n"
 
-    def _chain(self, error: BaseException) -> Sequence[bytes]:
+    def _chain(self, error: BaseException, first: ExceptionKind) -> Sequence[bytes]:
         # As TracebackException(compact=True) follows it: the cause, else the context.
         parts: list[bytes] = []
         seen: set[int] = set()
         link: BaseException | None = error
-        first = self.kind(type(error))
         while link is not None:
             if id(link) in seen:  # a cycle: traceback has its own way with those
                 raise NotCacheableError

@@ -284,6 +284,14 @@ def test_fastapi_answers_and_the_exception_is_recorded_once(
     assert all(r["request_id"] == "req-1" for r in found)
 
 
+def test_two_middlewares_make_one_record(logger: ErrorLogger) -> None:
+    """As where a platform puts one around every application."""
+    with pytest.raises(ValueError):
+        ask(TelemetryMiddleware(TelemetryMiddleware(failing, logger), logger))
+
+    assert len(records(logger)) == 1
+
+
 def test_what_fastapi_answers_itself_is_not_recorded(logger: ErrorLogger) -> None:
     """A 404, an invalid request, a path that there is not."""
     app = TelemetryMiddleware(make_fastapi(), logger)

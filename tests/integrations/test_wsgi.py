@@ -174,7 +174,7 @@ def test_an_exception_in_close_is_recorded(logger: ErrorLogger) -> None:
 def test_one_exception_is_one_record_however_often_it_passes(
     logger: ErrorLogger,
 ) -> None:
-    """In the body and again in close(); two middlewares would be two requests."""
+    """In the body and again in close(), through one middleware or two."""
     error = ValueError("one")
 
     class Body:
@@ -190,8 +190,24 @@ def test_one_exception_is_one_record_however_often_it_passes(
 
     with pytest.raises(ValueError):
         call(TelemetryMiddleware(app, logger))
+    with pytest.raises(ValueError):
+        call(TelemetryMiddleware(TelemetryMiddleware(app, logger), logger))
 
-    assert len(records(logger)) == 1
+    assert len(records(logger)) == 2
+
+
+def test_what_was_written_at_once_has_been_sent(logger: ErrorLogger) -> None:
+    """By write(), which WSGI keeps for old applications."""
+
+    def app(_environ: object, start: Start) -> list[bytes]:
+        start("203 Fine", [])(b"part")
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        call(TelemetryMiddleware(app, logger))
+
+    (found,) = records(logger)
+    assert found["context"]["status"] == 203
 
 
 def test_a_client_that_goes_away_is_no_error(logger: ErrorLogger) -> None:

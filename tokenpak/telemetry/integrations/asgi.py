@@ -49,7 +49,8 @@ class TelemetryMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application."""
-        if scope["type"] != "http":
+        # Another one around this one may be at it.
+        if scope["type"] != "http" or REQUEST_KEY in scope:
             await self._app(scope, receive, send)
             return
         request_id = request_id_from(

@@ -50,6 +50,8 @@ class TelemetryMiddleware:
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         """Call the application."""
+        if REQUEST_KEY in environ:  # another one around this one is at it
+            return self._app(environ, start_response)
         request_id = request_id_from(
             environ.get("HTTP_X_REQUEST_ID"), environ.get("HTTP_TRACEPARENT")
         )
@@ -125,7 +127,13 @@ def _noting(request: Request, start_response: StartResponse) -> StartResponse:
             request.status = int(status[:3])
         except (ValueError, TypeError):
             request.status = None  # the server will complain
-        return start_response(status, headers, *exc_info)
+        write = start_response(status, headers, *exc_info)
+
+        def noted(data: bytes) -> object:
+            request.sent = True
+            return write(data)
+
+        return noted
 
     return start
 

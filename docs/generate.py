@@ -1,5 +1,6 @@
 """
-Write what the code knows best into the reference: settings.md and cli.md.
+Write what the code knows best into the reference: settings.md, cli.md and
+exception-facts.md.
 
 What is above the mark in a page is written by hand, and kept.
 
@@ -10,12 +11,19 @@ What is above the mark in a page is written by hand, and kept.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from tokenpak.cli import main as command_line
+from tokenpak.telemetry.capture.fact_table import (
+    CLASSES,
+    CODES,
+    KINDS,
+    PHRASES,
+    STATUSES,
+)
 from tokenpak.telemetry.settings import MIB, OPTIONS, Option
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -82,11 +90,45 @@ def _helps(
             yield from _helps(child, context)
 
 
+def kinds() -> str:
+    """Return the table of kinds, and a section for where each comes from."""
+    table = "\n".join(
+        f"| [`{kind}`](#{kind}) | {means} |" for kind, means in KINDS.items()
+    )
+    sections = "\n".join(_sources(kind) for kind in KINDS)
+    return f"## Kinds\n\n| `kind` | It means |\n|---|---|\n{table}\n\n{sections}"
+
+
+def _sources(kind: str) -> str:
+    names = [
+        f"`{family}`: {_names(name for name, of in classes.items() if of == kind)}"
+        for family, classes in CLASSES.items()
+        if kind in classes.values()
+    ]
+    found = {
+        "The provider's code": _names(c for c, of in CODES.items() if of == kind),
+        "The class, or one that it derives from": "; ".join(names),
+        "The text, where the code says only that the request is wrong": _names(
+            text for text, of in PHRASES if of == kind
+        ),
+        "The status": _names(str(s) for s, of in STATUSES.items() if of == kind),
+    }
+    if kind == "bad_request":
+        found["The status"] = "any other 4xx"
+    lines = [f"- {what}: {names}" for what, names in found.items() if names]
+    return f"### `{kind}`\n\n" + "\n".join(lines) + "\n"
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 def pages() -> dict[Path, str]:
     """Return the text of each page: its head, which is kept, and what is made."""
     made = {
         REFERENCE / "settings.md": settings(),
         REFERENCE / "cli.md": commands(),
+        REFERENCE / "exception-facts.md": kinds(),
     }
     texts = {}
     for path, text in made.items():

@@ -47,6 +47,7 @@ GOOD: dict[str, list[Any]] = {
     "storm_first": [0, 1, 1_000_000],
     "storm_every": [0, 1, 1_000_000],
     "storm_window": [0.1, 86_400],
+    "exception_facts": [True, False],
 }
 
 
@@ -80,6 +81,7 @@ WRONG: dict[str, list[Any]] = {
     "storm_first": [-1, 1_000_001, 5.0, "5", True],
     "storm_every": [-1, 1_000_001, 5.0, "5", True],
     "storm_window": [*WRONG_SECONDS[:-1], 0, 86_401],
+    "exception_facts": [1, 0, "yes", []],
 }
 WRONG_TEXTS = {
     "max_line_bytes": ["999", "32k", "1e6", "9" * 5_000, "-1"],
@@ -100,6 +102,7 @@ WRONG_TEXTS = {
     "storm_first": ["-1", "many"],
     "storm_every": ["-1", "1.5"],
     "storm_window": ["0", "1m"],
+    "exception_facts": ["maybe", "2", "tru"],
 }
 
 
@@ -144,6 +147,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         storm_first=0,
         storm_every=100,
         storm_window=60.0,
+        exception_facts=True,
     )
 
 

@@ -17,7 +17,7 @@ import time
 import uuid
 from contextlib import ExitStack
 
-from openai import APIStatusError, OpenAI
+from openai import OpenAI
 
 from tokenpak.demo.failures import FAILING_MODELS
 from tokenpak.demo.server import serving
@@ -46,9 +46,8 @@ def ask(client: OpenAI, model: str, prompt: str) -> str | None:
         # Not openai.OpenAIError: what the SDK lets through, such as JSONDecodeError,
         # has failed just as well.
         context["duration_ms"] = round((time.perf_counter() - start) * 1000, 3)
-        if isinstance(error, APIStatusError):
-            context["provider_request_id"] = error.request_id
-            context["retry_after"] = error.response.headers.get("retry-after")
+        # status_code, provider_request_id, retry_after and kind are added by the
+        # logger: the exception itself knows them.
         logger.log_error(request_id, error, context)
         return None
     context["duration_ms"] = round((time.perf_counter() - start) * 1000, 3)

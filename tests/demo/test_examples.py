@@ -170,7 +170,8 @@ def test_the_context_is_that_of_the_call(run: Run) -> None:
         assert context["provider"] == run.provider
         assert context["input_size"] == len("Is all well?")
         assert context["duration_ms"] > 0
-    assert run.error("fail-429")["context"]["retry_after"] == "1"
+    assert run.error("fail-429")["context"]["retry_after"] == 1.0
+    assert run.error("fail-429")["context"]["kind"] == "rate_limit"
 
 
 def test_request_ids_are_different(run: Run) -> None:

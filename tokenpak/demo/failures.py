@@ -9,6 +9,7 @@ shape theirs.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -43,6 +44,15 @@ class Refusal:
     anthropic_type: str
     retry_after: int | None = None
     """Seconds, for the ``Retry-After`` header; None sends no such header."""
+    anthropic_status: int | None = None
+    """Anthropic's status and message, where they are other ones."""
+    anthropic_message: str | None = None
+
+    def status_of(self, provider: Provider) -> int:
+        """Return the status that *provider* answers with."""
+        if provider == ANTHROPIC and self.anthropic_status is not None:
+            return self.anthropic_status
+        return self.status
 
     def body(self, provider: Provider, request_id: str) -> dict[str, Any]:
         """Return the error object as *provider* shapes it."""
@@ -54,7 +64,8 @@ class Refusal:
                 "code": self.openai_code,
             }
             return {"error": error}
-        error = {"type": self.anthropic_type, "message": self.message}
+        message = self.anthropic_message or self.message
+        error = {"type": self.anthropic_type, "message": message}
         return {"type": "error", "error": error, "request_id": request_id}
 
 
@@ -85,6 +96,47 @@ REFUSALS: Final = {
 
 FAILING_MODELS: Final = (*REFUSALS, TRUNCATED, SILENT, DROPPED)
 """Each model name that makes the server fail, in one way each."""
+
+RARER_REFUSALS: Final = {
+    "fail-quota": Refusal(
+        429,
+        "You exceeded your current quota, please check your plan and billing details.",
+        "insufficient_quota",
+        "insufficient_quota",
+        "billing_error",
+        anthropic_status=402,
+    ),
+    "fail-context-length": Refusal(
+        400,
+        "This model's maximum context length is 8192 tokens.",
+        "invalid_request_error",
+        "context_length_exceeded",
+        "invalid_request_error",
+        anthropic_message="prompt is too long: 208656 tokens > 200000 maximum",
+    ),
+    "fail-content-filter": Refusal(
+        400,
+        "The response was filtered due to the prompt.",
+        "invalid_request_error",
+        "content_filter",
+        "invalid_request_error",
+        anthropic_message="Output blocked by content filtering policy",
+    ),
+    "fail-overloaded": Refusal(
+        503,
+        "The engine is currently overloaded, please try again later.",
+        "server_error",
+        "server_is_overloaded",
+        "overloaded_error",
+        anthropic_status=529,
+        anthropic_message="Overloaded",
+    ),
+}
+"""Refusals that the demo's rounds leave out; asked for in the same way."""
+CUT: Final = "fail-cut"
+CUT_BY_ERROR: Final = "fail-cut-by-error"
+RARER_MODELS: Final = (*RARER_REFUSALS, CUT, CUT_BY_ERROR)
+"""The model names that the demo's rounds leave out."""
 
 
 def bad_request(message: str) -> Refusal:
@@ -128,13 +180,39 @@ def completion(provider: Provider, model: str, request_id: str) -> dict[str, Any
     }
 
 
+def stream_begin(provider: Provider, model: str, request_id: str) -> bytes:
+    """Return how a streamed answer begins, as *provider* shapes it."""
+    if provider == OPENAI:
+        chunk = completion(provider, model, request_id) | {
+            "object": "chat.completion.chunk",
+            "choices": [
+                {"index": 0, "delta": {"content": "All"}, "finish_reason": None}
+            ],
+        }
+        return b"data: %b\n\n" % json.dumps(chunk).encode()
+    message = completion(provider, model, request_id) | {"content": []}
+    start = json.dumps({"type": "message_start", "message": message})
+    return b"event: message_start\ndata: %b\n\n" % start.encode()
+
+
+def stream_error(provider: Provider, request_id: str) -> bytes:
+    """Return an error in the middle of a stream, whose status was 200."""
+    body = RARER_REFUSALS["fail-overloaded"].body(provider, request_id)
+    event = b"event: error\n" if provider == ANTHROPIC else b""
+    return event + b"data: %b\n\n" % json.dumps(body).encode()
+
+
 __all__ = [
     "ANTHROPIC",
+    "CUT",
+    "CUT_BY_ERROR",
     "DROPPED",
     "FAILING_MODELS",
     "FAIL_PREFIX",
     "OPENAI",
     "PATHS",
+    "RARER_MODELS",
+    "RARER_REFUSALS",
     "REFUSALS",
     "REQUEST_ID_HEADERS",
     "SILENT",
@@ -144,4 +222,6 @@ __all__ = [
     "bad_request",
     "completion",
     "not_found",
+    "stream_begin",
+    "stream_error",
 ]

@@ -12,6 +12,13 @@ The model's name chooses the answer (``failures.FAILING_MODELS``):
     fail-dropped                   reads the request and closes the connection
     anything else                  a completion
 
+and the rarer ones that the demo itself leaves out (``failures.RARER_MODELS``):
+
+    fail-quota, fail-context-length, fail-content-filter, fail-overloaded
+    fail-cut                       200, and the connection ends within the answer; if
+                                   the request says "stream", within the stream
+    fail-cut-by-error              the stream's next event is an error
+
 It listens on 127.0.0.1, on a port that the system chooses, and only while the
 ``with`` block of :func:`serving` runs; leaving it ends every connection and thread.
 """
@@ -28,9 +35,12 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenpak.demo.failures import (
+    CUT,
+    CUT_BY_ERROR,
     DROPPED,
     FAIL_PREFIX,
     PATHS,
+    RARER_REFUSALS,
     REFUSALS,
     REQUEST_ID_HEADERS,
     SILENT,
@@ -40,6 +50,8 @@ from tokenpak.demo.failures import (
     bad_request,
     completion,
     not_found,
+    stream_begin,
+    stream_error,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +59,7 @@ if TYPE_CHECKING:
 
 _MAX_BODY: Final = 1024 * 1024
 _IDLE_SECONDS: Final = 60.0
+_REFUSALS: Final = REFUSALS | RARER_REFUSALS
 
 
 class ProviderServer(ThreadingHTTPServer):
@@ -106,13 +119,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer, or fail, as the model's name asks."""
         provider = PATHS.get(self.path)
+        self._streams = False
         model = self._read_model()
         if provider is None:
             self._refuse("openai", not_found(f"No such path: POST {self.path}"))
         elif model is None:
             self._refuse(provider, bad_request("Expected JSON with a model's name."))
-        elif model in REFUSALS:
-            self._refuse(provider, REFUSALS[model])
+        elif model in _REFUSALS:
+            self._refuse(provider, _REFUSALS[model])
+        elif model in {CUT, CUT_BY_ERROR}:
+            self._send_part(provider, model)
         elif model == SILENT:
             # Returns when the client has given up, or the server hangs up.
             self.rfile.read(1)
@@ -136,6 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
             size = int(self.headers.get("content-length", "0"))
             request = json.loads(self.rfile.read(min(max(size, 0), _MAX_BODY)))
             model = request["model"]
+            self._streams = request.get("stream") is True
         except (ValueError, KeyError, TypeError):
             # What may be left unread would be taken for the next request.
             self.close_connection = True
@@ -152,7 +169,29 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {}
         if refusal.retry_after is not None:
             headers["retry-after"] = str(refusal.retry_after)
-        self._send(refusal.status, provider, request_id, body, headers)
+        self._send(refusal.status_of(provider), provider, request_id, body, headers)
+
+    def _send_part(self, provider: Provider, model: str) -> None:
+        """Send the beginning of an answer, and no end."""
+        self.close_connection = True
+        request_id = self._new_request_id()
+        begin = stream_begin(provider, model, request_id)
+        if not self._streams:
+            body = json.dumps(completion(provider, model, request_id)).encode()
+            self._send(200, provider, request_id, body, part=len(body) // 2)
+            return
+        self.send_response(200)
+        self.send_header(REQUEST_ID_HEADERS[provider], request_id)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        self._send_chunk(begin)
+        if model == CUT_BY_ERROR:
+            self._send_chunk(stream_error(provider, request_id))
+            self._send_chunk(b"")
+
+    def _send_chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def _send(
         self,
@@ -161,6 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         request_id: str,
         body: bytes,
         headers: dict[str, str] | None = None,
+        part: int | None = None,
     ) -> None:
         self.send_response(status)
         self.send_header(REQUEST_ID_HEADERS[provider], request_id)
@@ -171,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[:part])
 
 
 @contextmanager

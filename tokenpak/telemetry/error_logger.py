@@ -165,6 +165,9 @@ class ErrorLogger:
         storm_every: of those, each how manieth is recorded all the same.  Default 100.
         storm_window: seconds, after which one record says how many were held back.
             Default 60.
+        exception_facts: whether what an exception of openai, anthropic, httpx,
+            requests, botocore or google knows goes into the context: status_code,
+            provider_request_id, retry_after, kind.  Default True.
 
     Raises:
         SettingError: an argument has a value that cannot be used.  (A wrong value in
@@ -195,6 +198,7 @@ class ErrorLogger:
         storm_first: int | None = None,
         storm_every: int | None = None,
         storm_window: float | None = None,
+        exception_facts: bool | None = None,
     ) -> None:
         self._settings = resolve_settings(
             {
@@ -218,9 +222,12 @@ class ErrorLogger:
                 "storm_first": storm_first,
                 "storm_every": storm_every,
                 "storm_window": storm_window,
+                "exception_facts": exception_facts,
             }
         )
-        encoder = Encoder(self._settings.max_line_bytes)
+        encoder = Encoder(
+            self._settings.max_line_bytes, facts=self._settings.exception_facts
+        )
         self._errors_by_type = ErrorCounts()
         self._gate = Gate(
             encoder,

@@ -56,6 +56,7 @@ class Settings(NamedTuple):
     storm_first: int
     storm_every: int
     storm_window: float
+    exception_facts: bool
 
 
 class Option(NamedTuple):
@@ -333,6 +334,17 @@ OPTIONS: Final = (
         "back.",
         float,
         _is_seconds(0.1, 86_400),
+    ),
+    Option(
+        "exception_facts",
+        True,
+        "yes or no",
+        "True or False; in the environment 1 or 0, yes or no",
+        "Whether status_code, provider_request_id, retry_after and kind of an SDK's or "
+        "HTTP library's exception go into the context, where the caller gave none.  "
+        "For who wants only what the call was given.",
+        _yes_or_no,
+        lambda v: isinstance(v, bool),
     ),
 )
 

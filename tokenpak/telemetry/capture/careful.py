@@ -8,10 +8,13 @@ expects any of the caller's objects to raise at any touch.
 
 from __future__ import annotations
 
-from typing import NoReturn, cast
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NoReturn, cast
 
 import orjson
 
+from tokenpak.telemetry.capture.facts import describe
 from tokenpak.telemetry.capture.native import NATIVE, check_native
 from tokenpak.telemetry.capture.sanitise import (
     Plain,
@@ -22,6 +25,8 @@ from tokenpak.telemetry.capture.sanitise import (
 )
 from tokenpak.telemetry.capture.shorten import shorten
 from tokenpak.telemetry.capture.stack import StackCache, format_exactly, json_text
+
+NOTHING: Final[Mapping[str, Plain]] = MappingProxyType({})
 
 
 class CarefulEncoder:
@@ -58,9 +63,12 @@ class CarefulEncoder:
         self, stamp: str, request_id: object, error: object, context: object
     ) -> bytes:
         """Return the line for *error*, whatever it is."""
+        facts: dict[str, Plain] = {}
         # By the real class: an object may claim another one, or fail to claim any.
         if issubclass(type(error), BaseException):
             name, message, stack = self._describe(cast("BaseException", error))
+            if self._stacks.facts:
+                facts = describe(cast("BaseException", error))
         elif issubclass(type(error), type) and issubclass(
             cast("type", error), BaseException
         ):
@@ -77,6 +85,7 @@ class CarefulEncoder:
                 "stack_trace": stack,
             },
             context,
+            facts,
         )
 
     def described(
@@ -119,7 +128,12 @@ class CarefulEncoder:
         stack = stack.encode(errors="backslashreplace").decode()
         return name, message, stack
 
-    def _finish(self, fields: dict[str, Plain], context: object) -> bytes:
+    def _finish(
+        self,
+        fields: dict[str, Plain],
+        context: object,
+        facts: Mapping[str, Plain] = NOTHING,
+    ) -> bytes:
         try:
             if type(context) is not dict:
                 _refuse()
@@ -130,6 +144,8 @@ class CarefulEncoder:
             snapshot = orjson.loads(encoded)
         except Exception:
             snapshot = sanitise_context(context, self._limit)
+        for key, value in facts.items():
+            snapshot.setdefault(key, value)  # what the caller says wins
         try:
             return shorten({**fields, "context": snapshot}, self._limit)
         except Exception as reason:

@@ -27,6 +27,7 @@ import orjson
 
 from tokenpak.telemetry.capture.bound import current, merge
 from tokenpak.telemetry.capture.careful import CarefulEncoder
+from tokenpak.telemetry.capture.facts import with_facts
 from tokenpak.telemetry.capture.index import find
 from tokenpak.telemetry.capture.mark import mark
 from tokenpak.telemetry.capture.moment import MICROS, MILLISECOND, Moments, stamp
@@ -50,14 +51,19 @@ class Encoder:
     Args:
         max_line_bytes: the longest line, with its newline; at least 1,000.
         clock: nanoseconds since the epoch.
+        facts: whether what an exception itself knows goes into the context.
 
     """
 
     def __init__(
-        self, max_line_bytes: int, clock: Callable[[], int] = time.time_ns
+        self,
+        max_line_bytes: int,
+        clock: Callable[[], int] = time.time_ns,
+        *,
+        facts: bool = True,
     ) -> None:
         self._limit = max_line_bytes
-        self._stacks = StackCache()
+        self._stacks = StackCache(facts)
         self._careful = CarefulEncoder(max_line_bytes, self._stacks)
         self._moments = Moments(clock)
         self._events: dict[str, bytes] = {}
@@ -125,6 +131,8 @@ class Encoder:
                     bound = bound_here()
                     if bound is not None:
                         request_id, context = merge(bound, request_id, context)
+                    if kind.knows:
+                        context = with_facts(error, context)  # type: ignore[arg-type]
                     try:
                         text = str(error)
                     except BaseException:  # user code

@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from tokenpak.telemetry.capture.facts import knows
 from tokenpak.telemetry.capture.index import Frame, Node, add, find
 from tokenpak.telemetry.capture.mark import plain_attributes
 from tokenpak.telemetry.capture.sanitise import class_name
@@ -73,11 +74,20 @@ class ExceptionKind:
         fields_json: what is in a line between the request id and the message.
         plain: whether the frames and the message are all that traceback looks at.
         plain_attributes: whether the mark may be set as any attribute is.
+        knows: whether such an exception, or what one was raised from, may have facts.
         stacks: those that are known, in which exceptions of this class were raised.
 
     """
 
-    __slots__ = ("fields_json", "name", "plain", "plain_attributes", "stacks", "title")
+    __slots__ = (
+        "fields_json",
+        "knows",
+        "name",
+        "plain",
+        "plain_attributes",
+        "stacks",
+        "title",
+    )
 
     def __init__(
         self,
@@ -86,17 +96,26 @@ class ExceptionKind:
         fields_json: bytes,
         plain: bool,
         plain_attributes: bool,
+        knows: bool,
     ) -> None:
         self.name = name
         self.title = title
         self.fields_json = fields_json
         self.plain = plain
         self.plain_attributes = plain_attributes
+        self.knows = knows
         self.stacks: Node[Entry] | None = None
 
 
-def kind_of(cls: type) -> ExceptionKind:
-    """Return the ExceptionKind of *cls*, which may be any class at all."""
+def kind_of(cls: type, facts: bool = False) -> ExceptionKind:
+    """
+    Return the ExceptionKind of *cls*, which may be any class at all.
+
+    Args:
+        cls: the class.
+        facts: whether to ask for what such exceptions know.
+
+    """
     name = class_name(cls)
     module: object = cls.__module__  # any object, if the class says so
     plain = (
@@ -115,7 +134,9 @@ def kind_of(cls: type) -> ExceptionKind:
     except orjson.JSONEncodeError:  # a lone surrogate; the name itself cannot have one
         plain = False
     fields = b',"error_type":%b,"message":"' % orjson.dumps(name)
-    return ExceptionKind(name, title, fields, plain, plain_attributes(cls))
+    return ExceptionKind(
+        name, title, fields, plain, plain_attributes(cls), facts and knows(cls)
+    )
 
 
 def format_exactly(error: BaseException) -> str:
@@ -142,13 +163,17 @@ class StackCache:
     """
     Stack traces as JSON text.  Any thread; takes no lock.
 
+    Args:
+        facts: whether to notice exceptions that know something; see facts.
+
     Attributes:
         kinds: by class, those that are known: for who wants to save the call of kind().
         sys_names: of the module sys, in which ``tracebacklimit`` may be at any time.
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, facts: bool = False) -> None:
+        self.facts = facts
         self.kinds: dict[type, ExceptionKind] = {}
         self._known_stacks = self._known_frames = 0
         self.sys_names = vars(sys)
@@ -160,7 +185,7 @@ class StackCache:
         if kind is None:
             if len(self.kinds) >= MAX_STACKS:  # classes made at run time
                 self.kinds.clear()
-            kind = kind_of(cls)
+            kind = kind_of(cls, self.facts)
             # A metaclass may call two classes equal, and then one would be found in
             # place of the other.
             if type(cls).__eq__ is type.__eq__:
@@ -191,14 +216,14 @@ class StackCache:
         if error.__cause__ is not None or (
             error.__context__ is not None and not error.__suppress_context__
         ):
-            return self._chain(error)
+            return self._chain(error, kind)
         tb = error.__traceback__
         entry = find(kind.stacks, tb) or self.learn(tb, kind)
         if message:
             return entry.head, b": ", message, b"\\n"
         return entry.head, b"\\n"
 
-    def _chain(self, error: BaseException) -> Sequence[bytes]:
+    def _chain(self, error: BaseException, first: ExceptionKind) -> Sequence[bytes]:
         # As TracebackException(compact=True) follows it: the cause, else the context.
         parts: list[bytes] = []
         seen: set[int] = set()
@@ -209,6 +234,11 @@ class StackCache:
             seen.add(id(link))
             kind = self.kind(type(link))
             if not kind.plain or getattr(link, "__notes__", None) is not None:
+                raise NotCacheableError
+            if kind.knows and not first.knows:
+                # Learned once for each class that is raised from such: the careful
+                # encoder makes this record, and from the next on it is looked into.
+                first.knows = True
                 raise NotCacheableError
             try:
                 text = str(link)

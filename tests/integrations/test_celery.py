@@ -1,0 +1,284 @@
+"""Celery: failed tasks, with real workers that are killed and recycled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docs.pages import ROOT
+from tests.integrations.logs import Make, records
+from tokenpak.telemetry import error_logger
+from tokenpak.telemetry.error_logger import ErrorLogger
+from tokenpak.telemetry.integrations._request import bound, current_request_id
+from tokenpak.telemetry.queue.recovery import recover
+from tokenpak.telemetry.read import iter_records
+
+pytest.importorskip("celery")
+
+SECONDS = 100.0
+"""Far more than any of it takes."""
+
+
+@pytest.fixture
+def logger(make_logger: Make, monkeypatch: pytest.MonkeyPatch) -> ErrorLogger:
+    """The logger of this process, which is what tasks that run here use."""
+    made = make_logger()
+    monkeypatch.setitem(error_logger._shared, "it", made)
+    return made
+
+
+def test_a_task_that_fails_is_recorded_with_name_id_and_retries(
+    logger: ErrorLogger,
+) -> None:
+    """Once, when it has failed for good; each retry before is an event."""
+    from tests.integrations.celery_tasks import fail
+
+    result = fail.apply((3,), task_id="task-3")
+    assert result.failed()
+
+    (found,) = records(logger)
+    assert found["error_type"] == "ValueError"
+    assert found["request_id"] == "task-3"
+    assert found["context"] == {
+        "task": "tests.integrations.celery_tasks.fail",
+        "task_id": "task-3",
+        "retries": 1,
+    }
+    assert ", in fail\n" in found["stack_trace"]
+    (event,) = records(logger, "events")
+    assert event["event"] == "task_retried"
+    assert event["context"]["error_type"] == "KeyError"
+    assert event["context"]["message"] == "3"
+    assert event["context"]["retries"] == 0
+    assert current_request_id() is None
+
+
+def test_a_task_that_works_is_not_recorded(logger: ErrorLogger) -> None:
+    """Nothing is logged for it."""
+    from tests.integrations.celery_tasks import work
+
+    assert work.apply((3,)).get() == 3
+    assert not logger.stats().accepted
+
+
+def test_an_exception_that_cannot_be_pickled_is_recorded_as_what_it_is(
+    logger: ErrorLogger,
+) -> None:
+    """Not as the wrapper in which Celery hands it on."""
+    from tests.integrations.celery_tasks import unpicklable
+
+    assert unpicklable.apply().failed()
+    assert [r["error_type"] for r in records(logger)] == ["UnpicklableError"]
+
+
+def test_connecting_twice_makes_one_record(logger: ErrorLogger) -> None:
+    """As two modules of an application may."""
+    from tests.integrations.celery_tasks import fail
+    from tokenpak.telemetry.integrations.celery_signals import connect
+
+    connect()
+    fail.apply((1,))
+
+    assert len(records(logger)) == 1
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def broker(kind: str, home: Path) -> Iterator[str]:
+    """Yield the URL of a broker."""
+    if kind == "filesystem":
+        yield "filesystem://"
+        return
+    port = _free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    with open(home / "redis", "wb") as output:
+        server = subprocess.Popen(
+            ["redis-server", *options], cwd=home, stdout=output, stderr=output
+        )
+    try:
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            assert server.poll() is None, (home / "redis").read_text()
+            os.sched_yield()
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@contextlib.contextmanager
+def workers(home: Path, variables: dict[str, str], output: Path) -> Iterator[None]:
+    """Run Celery's worker with two processes; it ends by SIGTERM."""
+    command = [sys.executable, "-m", "celery", "-A", "tests.integrations.celery_tasks"]
+    options = ["--concurrency", "2", "--max-tasks-per-child", "20"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    with open(output, "wb") as file:
+        worker = subprocess.Popen(
+            [*command, "worker", "--loglevel", "CRITICAL", *options, *quiet],
+            cwd=home,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        yield
+        worker.terminate()
+        worker.wait(SECONDS)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+
+def environment(home: Path, url: str, die_at: int) -> dict[str, str]:
+    return {
+        "HOME": str(home),
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
+        "TOKENPAK_LOG_DIR": str(home / "logs"),
+        "TOKENPAK_RECOVERY_INTERVAL": "0.5",
+        "BROKER": url,
+        "BROKER_FOLDER": str(home / "broker"),
+        "PIPE": str(home / "pipe"),
+        "DIE_AT": str(die_at),
+    }
+
+
+SEND = """
+import sys
+from tests.integrations.celery_tasks import fail
+from tokenpak.telemetry.integrations._request import bound
+
+for number in range(int(sys.argv[1])):
+    with bound(f"req-{number}"):
+        fail.apply_async((number,), task_id=f"task-{number}")
+"""
+
+
+class Acks:
+    """A pipe by which the workers tell which records they have made."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        # Both ends, so that it never ends.
+        self._fd = os.open(path, os.O_RDWR)
+        self._rest = b""
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield task and error, until nothing comes for long."""
+        while select.select([self._fd], [], [], SECONDS)[0]:
+            *whole, self._rest = (self._rest + os.read(self._fd, 65536)).split(b"\n")
+            for line in whole:
+                task, error = line.decode().split()
+                yield task, error
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def check(kind: str, home: Path, tasks: int, die_at: int) -> None:
+    (home / "broker").mkdir()
+    output, acks = home / "output", Acks(home / "pipe")
+    expected = {(f"task-{number}", "ValueError") for number in range(tasks)}
+    expected |= {(f"task-{n}", "WorkerLostError") for n in range(0, tasks, die_at)}
+    left = set(expected)
+    with broker(kind, home) as url:
+        variables = environment(home, url, die_at)
+        with workers(home, variables, output):
+            subprocess.run(
+                [sys.executable, "-c", SEND, str(tasks)],
+                env=variables,
+                cwd=home,
+                check=True,
+                timeout=SECONDS,
+            )
+            for told in acks.lines():
+                left.discard(told)
+                if not left:
+                    break
+    acks.close()
+    recover(str(home / "logs"))
+
+    assert left == set(), output.read_text()
+    found = Counter[tuple[str, str]]()
+    for record in iter_records(home / "logs"):
+        assert isinstance(record, dict)
+        context: Any = record["context"]
+        found[context["task_id"], str(record["error_type"])] += 1
+        assert record["request_id"] == context["task_id"].replace("task", "req")
+    assert found == Counter(expected)
+
+
+BROKERS = [
+    "filesystem",
+    pytest.param(
+        "redis",
+        marks=pytest.mark.skipif(
+            shutil.which("redis-server") is None, reason="there is no redis-server"
+        ),
+    ),
+]
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("kind", BROKERS)
+def test_q1_each_task_has_one_record_though_workers_are_killed(
+    kind: str, tmp_path: Path
+) -> None:
+    """
+    Each task has one record of its failure, with the id of its request.
+
+    A process that was killed after that has lost the task for Celery, whose main
+    process says so in a second record, of another error.
+    """
+    check(kind, tmp_path, tasks=60, die_at=30)
+
+
+@pytest.mark.fault
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", BROKERS[1:])
+def test_q1_each_of_2000_tasks_has_one_record_though_workers_are_killed(
+    kind: str, tmp_path: Path
+) -> None:
+    """The same for longer; only where it does not take minutes."""
+    check(kind, tmp_path, tasks=2_000, die_at=60)
+
+
+def test_the_id_that_is_bound_goes_with_the_task(logger: ErrorLogger) -> None:
+    """In a header of its message, beside Celery's own."""
+    from tests.integrations.celery_tasks import app, fail
+    from tokenpak.telemetry.integrations.celery_signals import HEADER
+
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        with bound("req-1"):
+            fail.apply_async((1,), connection=connection)
+        message = channel.basic_get("celery", no_ack=True)
+
+    assert message.headers[HEADER] == "req-1"
+    assert not logger.stats().accepted

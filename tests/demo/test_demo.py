@@ -173,7 +173,7 @@ def test_without_a_directory_a_temporary_one_is_made_and_nothing_else_left(
 def test_a_directory_can_be_used_again(result: DemoResult) -> None:
     """The records of an earlier run are neither counted nor touched."""
     before = len(records_of(result, "errors"))
-    again = run_demo(result.log_dir, workers=1, kill=1, seconds=0.1)
+    again = run_demo(result.log_dir, workers=1, kill=0, seconds=0.5)
 
     assert again.ok
     assert not again.temporary

@@ -281,6 +281,7 @@ class Supply:
     def _give_back(self, segment: Segment) -> None:
         if self._spool.give_back(segment):
             self._empty.append(segment.index)
+            self._empty.sort(reverse=True)  # neighbours are reserved in one call
             self._let_go(segment)
         else:
             self._used.append(segment)

@@ -239,6 +239,54 @@ def test_q4_few_descriptors_are_kept_after_an_outage(tmp_path: Path) -> None:
     assert len(lines_of(rig.disk, PATH)) == rig.chain.accepted == 260
 
 
+def test_q1_what_a_segment_in_memory_held_is_not_written_again() -> None:
+    """
+    Memory is not zeroed through a file, so it always comes back as a new mapping: what
+    is behind its last line would be taken for lines.
+    """
+    rig = Rig(Disk(), slots=3)
+    names = []
+    for number in range(40):
+        for size in (100, 100, ALONE) if number % 2 else (ALONE, 100, 100, 100):
+            names.append(f"{len(names)}")
+            assert rig.put(make_line(names[-1], size))
+            rig.drain.step()
+    rig.drain_all()
+    found = [line.split(b'"')[7].decode() for line in lines_of(rig.disk, PATH)]
+
+    assert found == names
+
+
+def test_q4_no_descriptor_for_what_somebody_keeps_costs_no_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Its slot needs another mapping.  That there is none now costs nothing later.
+    """
+    rig = durable_rig(tmp_path, slots=6)
+    kept: list[object] = []
+
+    def refuse(*_: object) -> Segment:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    for number in range(40):
+        rig.put(make_line(f"{number}", ALONE))
+        if number % 5 == 0:
+            kept[:] = [rig.chain.head, rig.chain._targets[0]]
+        with monkeypatch.context() as patch:
+            if number % 5 < 4:
+                patch.setattr(SpoolFile, "map", refuse)
+            rig.drain.step()
+    kept.clear()
+    for _ in range(3):
+        rig.drain.step()
+    room = 0
+    while rig.put(make_line("line", ALONE)):
+        room += 1
+
+    assert room >= 5
+
+
 def test_only_pages_that_are_about_to_be_used_are_memory_of_the_process(
     tmp_path: Path,
 ) -> None:

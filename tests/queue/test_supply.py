@@ -245,7 +245,7 @@ def test_q1_what_a_segment_in_memory_held_is_not_written_again() -> None:
     is behind its last line would be taken for lines.
     """
     rig = Rig(Disk(), slots=3)
-    names = []
+    names: list[str] = []
     for number in range(40):
         for size in (100, 100, ALONE) if number % 2 else (ALONE, 100, 100, 100):
             names.append(f"{len(names)}")

@@ -27,6 +27,7 @@ import orjson
 
 from tokenpak.telemetry.capture.careful import CarefulEncoder
 from tokenpak.telemetry.capture.index import find
+from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.moment import MICROS, MILLISECOND, Moments, stamp
 from tokenpak.telemetry.capture.native import NATIVE
 from tokenpak.telemetry.capture.sink import Catch, Sink
@@ -120,7 +121,9 @@ class Encoder:
                     kind = known_kind(cls) or stacks.kind(cls)
                     try:
                         text = str(error)
-                    except BaseException:  # user code
+                    except BaseException as reason:  # user code
+                        if is_interrupt(reason):
+                            raise
                         _refuse()
                     if (
                         type(text) is not str

@@ -11,7 +11,7 @@ import traceback
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from types import CodeType, TracebackType
+from types import CodeType, FunctionType, TracebackType
 from typing import Any
 
 import pytest
@@ -165,6 +165,51 @@ def test_c3_hand_made_tracebacks_with_one_instruction_differ_by_line() -> None:
         assert_exact(error, encoder)
 
 
+def test_c3_code_that_knows_no_lines_is_printed_with_those_of_the_traceback() -> None:
+    """A compiler of its own may leave the table of lines out."""
+    encoder = Encoder(ROOM)
+    # Entries that say "no line", for eight units of code each: more than there are.
+    code = recursive.__code__.replace(co_linetable=b"\xff" * 100)
+    tb = raised_by(FunctionType(code, recursive.__globals__), 0).__traceback__
+    while tb is not None and tb.tb_frame.f_code is not code:
+        tb = tb.tb_next
+    assert tb is not None
+    assert_exact(ValueError("real").with_traceback(tb), encoder)
+
+    for lineno in (5, 6, 7):
+        made = TracebackType(None, tb.tb_frame, tb.tb_lasti, lineno)
+        assert_exact(ValueError("made").with_traceback(made), encoder)
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_c3_a_limit_that_is_set_while_a_stack_is_learned_is_not_learned(
+    monkeypatch: pytest.MonkeyPatch, known: int
+) -> None:
+    """By another thread, for a moment: it would cut the stack short for ever."""
+    encoder = Encoder(ROOM)
+    for depth in range(known):
+        assert_exact(raised_by(recursive, depth + 1), encoder)
+
+    def format_limited(*args: Any, **options: Any) -> Any:
+        sys.tracebacklimit = 1
+        try:
+            return extract(*args, **options)
+        finally:
+            del sys.tracebacklimit
+
+    extract = traceback.StackSummary._extract_from_extended_frame_gen  # type: ignore[attr-defined]
+    error = raised_by(recursive, 6)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            traceback.StackSummary,
+            "_extract_from_extended_frame_gen",
+            format_limited,
+        )
+        encoder.error("r", error, None)
+
+    assert_exact(error, encoder)
+
+
 def test_c1_an_instruction_that_no_code_has_is_survived() -> None:
     """Python itself cannot print such a traceback; a record is made all the same."""
     error = ValueError("made").with_traceback(hand_made(1_000_000, 3))
@@ -315,7 +360,7 @@ def test_c3_a_python_whose_format_tb_prints_something_else_costs_the_saving_only
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first stack tells whether the two agree."""
-    monkeypatch.setattr(traceback, "format_tb", lambda _: ["  in another way\n"])
+    monkeypatch.setattr(traceback, "format_tb", lambda *_, **__: ["  in another way\n"])
     encoder = Encoder(ROOM)
 
     for depth in (1, 2, 3):

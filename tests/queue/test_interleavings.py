@@ -9,9 +9,11 @@ look at the position is what a signal handler or another thread would do there.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from unittest import mock
 
@@ -19,12 +21,24 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from tests.queue.rig import DAY, NEXT_DAY, SEGMENT, Rig, make_line, name_of
+from tests.queue.rig import (
+    DAY,
+    NEXT_DAY,
+    SEGMENT,
+    Rig,
+    make_line,
+    name_of,
+    small_segments,
+)
 from tests.store.fakes import LOG_DIR, Disk, lines_of
 from tokenpak.telemetry.capture.sink import Target
 from tokenpak.telemetry.queue.chain import ForkGuard
+from tokenpak.telemetry.queue.drain import pending
 from tokenpak.telemetry.store import spool
+from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.names import ERRORS
 from tokenpak.telemetry.store.segment import Segment
+from tokenpak.telemetry.store.spool import SpoolFile
 
 PATHS = [f"{LOG_DIR}/errors-{day}.jsonl" for day in (DAY, NEXT_DAY)]
 THREADS = 4
@@ -50,6 +64,12 @@ class Interrupted(Segment):
         super().seal()
         type(self).between()
 
+    def renew(self) -> None:
+        """Let others act, as a signal handler in the writer's thread may, and renew."""
+        type(self).between()
+        super().renew()
+        type(self).between()
+
     def tell(self) -> int:
         """Tell the position, which may be old at once."""
         position = super().tell()
@@ -70,7 +90,10 @@ class Op:
 ops = st.builds(
     Op,
     st.sampled_from(
-        ("put", "put", "put", "fetch", "go on", "seal", "drain", "fork", "forked")
+        (
+            *("put", "put", "put", "fetch", "go on", "seal", "drain", "drain"),
+            *("fork", "forked", "give back", "exchange", "keep", "forget", "count"),
+        )
     ),
     st.integers(0, THREADS - 1),
     st.one_of(
@@ -80,12 +103,29 @@ ops = st.builds(
 )
 
 
+full_ops = st.builds(
+    Op,
+    st.sampled_from(
+        (
+            *("put", "put", "put", "drain", "drain", "drain", "fetch", "go on"),
+            *("keep", "forget", "give back", "count"),
+        )
+    ),
+    st.integers(0, THREADS - 1),
+    st.integers(SEGMENT // 2 + 1, SEGMENT),
+    st.just(DAY),
+)
+"""With lines that fill a segment each, so that all of them come again soon."""
+
+
 @dataclass
 class Stage:
     """The parts, and what they have done."""
 
     rig: Rig
     script: deque[Op]
+    another: Callable[[], SpoolFile] | None = None
+    kept: list[Target] = field(default_factory=list)
     accepted: list[list[bytes]] = field(
         default_factory=lambda: [[] for _ in range(THREADS)]
     )
@@ -115,6 +155,14 @@ class Stage:
             chain.after_fork_in_parent(self.guards.pop(0))
         elif op.kind == "seal":
             chain.seal_all()
+        elif op.kind == "keep":
+            self.kept.append(chain._targets[0])
+        elif op.kind == "forget":
+            del self.kept[:1]
+        elif op.kind == "count":
+            self.count()
+        elif op.kind in {"give back", "exchange"}:
+            self.keep_house(exchange=op.kind == "exchange")
         elif op.kind == "go on" and op.thread in self.late:
             self.go_on(op.thread)
         elif op.thread in self.busy or op.thread in self.late:
@@ -158,31 +206,93 @@ class Stage:
             self.rig.drain.step()
             self.writing = False
 
+    def keep_house(self, *, exchange: bool) -> None:
+        """Let the writer do a chore, unless it is in the middle of something."""
+        supply, segment = self.rig.drain.supply, self.rig.drain.progress.segment
+        if supply is None or segment is None or self.writing:
+            return
+        self.writing = True
+        if not exchange:
+            supply.give_back(segment)
+        elif self.another is not None:
+            with small_segments():
+                supply.switch(self.another(), segment)
+        self.writing = False
+
+    def count(self) -> None:
+        """Look at what is pending, as any thread may: segments are used again."""
+        progress = self.rig.drain.progress
+        records, size = pending(progress, self.rig.chain.head)
+        if progress is self.rig.drain.progress:
+            assert records <= self.rig.chain.accepted + len(self.busy)
+            assert size >= 0
+
     def finish(self) -> None:
         """Let everybody come to an end."""
         self.script.clear()
+        self.kept.clear()
         for thread in list(self.late):
             self.go_on(thread)
         self.rig.drain_all()
 
 
+@contextlib.contextmanager
+def spools(slots: int, *, durable: bool) -> Iterator[Callable[[], SpoolFile]]:
+    """Return what makes spools: on disk, where segments come again, or in memory."""
+    with tempfile.TemporaryDirectory() as directory:
+
+        def make() -> SpoolFile:
+            if not durable:
+                return SpoolFile.in_memory(OsFiles(), ERRORS, slots)
+            made = SpoolFile.create(OsFiles(), directory, ERRORS, slots)
+            made.reserve(0, 1)
+            return made
+
+        yield make
+
+
 @settings(deadline=None, max_examples=300)
-@given(script=st.lists(ops, min_size=5, max_size=60), slots=st.integers(2, 12))
+@given(
+    script=st.lists(ops, min_size=5, max_size=60),
+    slots=st.integers(2, 12),
+    durable=st.booleans(),
+)
 def test_q2_no_interleaving_loses_a_line_or_a_threads_order(
+    script: list[Op], slots: int, *, durable: bool
+) -> None:
+    """
+    Puts, late producers, seals, forks under way, exchanges of the spool and drains, at
+    any point of each other.
+    """
+    play(script, slots, durable=durable)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    script=st.lists(full_ops, min_size=30, max_size=120),
+    slots=st.integers(2, 5),
+)
+def test_q2_no_interleaving_writes_to_a_segment_that_comes_again(
     script: list[Op], slots: int
 ) -> None:
     """
-    Puts, late producers, seals, forks under way and drains, at any point of each other.
+    Late producers and whoever keeps a segment, while its slot is used again and again.
     """
+    play(script, slots, durable=True)
+
+
+def play(script: list[Op], slots: int, *, durable: bool) -> None:
+    """Let all that is in *script* happen, and look at what came of it."""
     disk = Disk()
-    stage = Stage(Rig(disk, slots=slots), deque(script))
-    with (
-        mock.patch.object(spool, "Segment", Interrupted),
-        mock.patch.object(Interrupted, "between", staticmethod(stage.act)),
-    ):
-        while stage.script:
-            stage.act()
-        stage.finish()
+    with spools(slots, durable=durable) as make, spools(slots, durable=True) as another:
+        stage = Stage(Rig(disk, slots=slots, make_spool=make), deque(script), another)
+        with (
+            mock.patch.object(spool, "Segment", Interrupted),
+            mock.patch.object(Interrupted, "between", staticmethod(stage.act)),
+        ):
+            while stage.script:
+                stage.act()
+            stage.finish()
     drops = sum(stage.rig.chain.drops.by_reason().values())
     written = [lines_of(disk, path) for path in PATHS]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -140,6 +142,48 @@ def test_a_segment_without_a_gil_takes_a_lock() -> None:
     assert segment.end() == 5
     with pytest.raises(ValueError, match="range"):
         segment.write(b"line\n")
+
+
+_IMPORT_TRACED = """
+import sys
+
+def look(frame, event, argument):
+    if "segment" in frame.f_code.co_filename:
+        frame.f_locals  # what a debugger shows; it refers to all variables
+    return look
+
+sys.settrace(look)
+from tokenpak.telemetry.store import segment
+sys.settrace(None)
+
+def unshared():
+    return segment.is_first_unshared([object()])
+
+def shared():
+    late = object()
+    return segment.is_first_unshared([late])
+
+answers = [unshared(), shared()]
+sys.settrace(look)
+answers += [unshared(), shared()]
+sys.settrace(None)
+print(answers)
+"""
+
+
+def test_q2_a_debugger_does_not_hide_who_else_has_a_segment() -> None:
+    """
+    Neither at the import nor later: what frames refer to depends on who looks at them.
+    """
+    answers = subprocess.run(
+        [sys.executable, "-c", _IMPORT_TRACED],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+
+    assert answers == "[True, False, True, False]\n"
 
 
 # -- birth and owners ---------------------------------------------------------------

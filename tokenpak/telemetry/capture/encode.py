@@ -29,6 +29,7 @@ from tokenpak.telemetry.capture.bound import current, merge
 from tokenpak.telemetry.capture.careful import CarefulEncoder
 from tokenpak.telemetry.capture.facts import with_facts
 from tokenpak.telemetry.capture.index import find
+from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.mark import mark
 from tokenpak.telemetry.capture.moment import MICROS, MILLISECOND, Moments, stamp
 from tokenpak.telemetry.capture.native import NATIVE
@@ -135,7 +136,9 @@ class Encoder:
                         context = with_facts(error, context)  # type: ignore[arg-type]
                     try:
                         text = str(error)
-                    except BaseException:  # user code
+                    except BaseException as reason:  # user code
+                        if is_interrupt(reason):
+                            raise
                         _refuse()
                     if (
                         type(text) is not str

@@ -34,6 +34,9 @@ MAX_STACKS: Final = 2_048
 MAX_FRAMES: Final = 50_000
 """Bounds of the cache.  Beyond either it is emptied: what is in use comes back."""
 
+_ALL: Final = sys.maxsize
+"""Frames to format.  Said, or traceback asks ``sys.tracebacklimit``, which another
+thread may set meanwhile: it would cut the stack short for ever."""
 _HEADING: Final = "Traceback (most recent call last):\n"
 _CAUSE: Final = (
     "\nThe above exception was the direct cause of the following exception:\n\n"
@@ -295,9 +298,9 @@ def _format_as_exception(tb: TracebackType | None) -> str:
     # format all of that, once for each link.
     stand_in = BaseException()
     text = "".join(
-        traceback.TracebackException(type(stand_in), stand_in, tb, compact=True).format(
-            chain=False
-        )
+        traceback.TracebackException(
+            type(stand_in), stand_in, tb, limit=_ALL, compact=True
+        ).format(chain=False)
     )
     above = text.removesuffix("BaseException\n")
     if above == text:
@@ -307,7 +310,7 @@ def _format_as_exception(tb: TracebackType | None) -> str:
 
 def _format_frames(tb: TracebackType | None) -> str:
     """Return the same, without the work for an exception: a tenth less."""
-    return "" if tb is None else _HEADING + "".join(traceback.format_tb(tb))
+    return "" if tb is None else _HEADING + "".join(traceback.format_tb(tb, _ALL))
 
 
 def _frames(tb: TracebackType | None) -> list[Frame]:

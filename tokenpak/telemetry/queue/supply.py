@@ -10,12 +10,13 @@ Writer thread only, but for open_chain(), which any thread may call for itself.
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from tokenpak.telemetry.store.files import OsFiles
-from tokenpak.telemetry.store.segment import Segment, chill, is_unshared, warm
+from tokenpak.telemetry.store.segment import Segment, chill, is_first_unshared, warm
 from tokenpak.telemetry.store.spool import SpoolFile
 
 AHEAD: Final = 8
@@ -26,6 +27,10 @@ FAST: Final = 3
 """Segments used up between two looks from which on more of them than the next one are
 kept warm.  Below that it is not worth it: pages in the table are memory of the process,
 and most of what is linked ahead is never come to."""
+
+KEPT: Final = 16
+"""Drained segments that may keep their mapping, if no more are linked ahead: each takes
+a descriptor, and after an outage there may be hundreds."""
 
 
 def new_spool(
@@ -104,6 +109,9 @@ class Supply:
         self._spool = first.spool
         self._used: deque[Segment] = deque()  # drained: they hold old lines
         self._empty: list[int] = []  # free slots without disk space: reserve it
+        # Drained for good.  Somebody may have one still, for as long as an exception
+        # with the frame of a producer is kept.
+        self._let: list[weakref.ref[Segment]] = []
         self._wanted = AHEAD
         self._seen = first.sequence
         self._fast = False
@@ -143,6 +151,7 @@ class Supply:
         most = self._spool.notes.slots - 1
         self._wanted = min(max(AHEAD, 2 * used_up, self._wanted // 2), most)
         ahead = self.tail.sequence - active.sequence - self.tail.sealed
+        self._lead_on(active)
         try:
             while ahead < self._wanted and self._used:
                 ahead += self._link_used(self._wanted - ahead)
@@ -169,19 +178,21 @@ class Supply:
             run += 1
         self._spool.zero(index, run)
         for _ in range(run):
-            segment = self._used.popleft()
-            if segment.spool.durable and is_unshared(segment):
+            if self._spool.durable and is_first_unshared(self._used):
                 # No mapping is made, and its pages may still be in the table.
+                segment = self._used.popleft()
                 segment.renew()
                 self._append(segment)
             else:
                 # A producer or a reader that was stopped half-way has it still: it must
                 # stay sealed, and the slot comes back under another mapping.
+                segment = self._used.popleft()
                 try:
                     self._link(segment.index)
                 except OSError:
                     self._used.appendleft(segment)
                     raise
+                self._let_go(segment)
         return run
 
     def _link_fresh(self, count: int) -> None:
@@ -218,18 +229,38 @@ class Supply:
         self.tail.next = segment
         self.tail = segment
 
+    def _let_go(self, segment: Segment) -> None:
+        """Forget *segment*, which is drained and sealed for good."""
+        self._let.append(weakref.ref(segment))
+
+    def _lead_on(self, active: Segment) -> None:
+        """Link what was let go, and somebody still has, to *active*."""
+        # A late producer must find its way from there.  Through the segments that came
+        # next, that would keep all of them alive, and their descriptors, for as long.
+        kept = []
+        for reference in self._let:
+            segment = reference()
+            if segment is not None:
+                segment.next = active
+                kept.append(reference)
+        self._let = kept
+
     def take_back(self, segment: Segment) -> None:
         """Free *segment*, which is drained and sealed."""
         # Only now: the newest note is in a later segment or at this one's end, and
         # either says that this one is consumed.
         segment.spool.notes.set_slot(segment.index, 0)
         if segment.spool is not self._spool:
+            self._let_go(segment)
             return
-        if not self._fast:
-            chill(segment)
         # With its link: a producer that was stopped on its way finds it sealed, and
         # goes on from here.
-        self._used.append(segment)
+        if len(self._used) < max(KEPT, self._wanted):
+            if not self._fast:
+                chill(segment)
+            self._used.append(segment)
+        else:
+            self._give_back(segment)
 
     def give_back(self, active: Segment | None) -> None:
         """
@@ -245,17 +276,23 @@ class Supply:
             if active is not None:
                 chill(active)
         for _ in range(len(self._used)):
-            segment = self._used.popleft()
-            if self._spool.give_back(segment):
-                self._empty.append(segment.index)
-            else:
-                self._used.append(segment)
+            self._give_back(self._used.popleft())
+
+    def _give_back(self, segment: Segment) -> None:
+        if self._spool.give_back(segment):
+            self._empty.append(segment.index)
+            self._empty.sort(reverse=True)  # neighbours are reserved in one call
+            self._let_go(segment)
+        else:
+            self._used.append(segment)
 
     def switch(self, spool: SpoolFile, active: Segment) -> None:
         """Go on in *spool*, which is new: the chain from *active* on is in memory."""
         segment = _take(spool, 0, self.tail.sequence + 1)
         self._adopt(segment)
         self._spool = spool
+        for used in self._used:
+            self._let_go(used)
         self._used, self._empty = deque(), list(range(spool.notes.slots - 1, 0, -1))
         self.tail.next = segment
         self.tail = segment

@@ -17,6 +17,7 @@ import mmap
 import os
 import sys
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -107,27 +108,23 @@ def has_gil() -> bool:
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
-def _references(thing: object) -> int:
-    return sys.getrefcount(thing)
+def _first_count(things: Iterable[object]) -> int:
+    # In C alone: in a variable of a frame it would have references that come and go
+    # with tracing, debuggers and compilers, and with the version of Python.
+    return next(map(sys.getrefcount, things))
 
 
-def _references_of_one_variable() -> int:
-    thing = object()
-    return _references(thing)
+_UNSHARED: Final = _first_count([object()])
 
 
-_UNSHARED: Final = _references_of_one_variable()
-"""What is counted depends on the version: a call may count its argument or not."""
-
-
-def is_unshared(segment: Segment) -> bool:
+def is_first_unshared(segments: Iterable[Segment]) -> bool:
     """
-    Return whether the caller's variable is all that refers to *segment*.
+    Return whether *segments* alone, a container, refers to the first of them.
 
     Nobody can come to refer to it, then: there is nowhere to find it.  With the GIL
     that is certain; without, it is never said.
     """
-    return has_gil() and sys.getrefcount(segment) <= _UNSHARED
+    return has_gil() and _first_count(segments) <= _UNSHARED
 
 
 def warm(segment: Segment) -> None:
@@ -145,8 +142,11 @@ def chill(segment: Segment) -> None:
     """Take the pages of *segment* out of the page table; what they hold stays."""
     segment.warm = False
     if sys.platform == "linux":
-        # The mapping is a shared one: they are the file's pages.
-        segment.madvise(mmap.MADV_DONTNEED)
+        try:
+            # The mapping is a shared one: they are the file's pages.
+            segment.madvise(mmap.MADV_DONTNEED)
+        except OSError:  # the application has locked all its memory (mlockall)
+            pass
 
 
-__all__ = ["LockedSegment", "Segment", "chill", "has_gil", "is_unshared", "warm"]
+__all__ = ["LockedSegment", "Segment", "chill", "has_gil", "is_first_unshared", "warm"]

@@ -17,15 +17,24 @@ signal handlers, finalizers, forked children and asyncio tasks.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from typing import Any, ParamSpec, TypeVar
 
 from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.capture.privacy.redactor import OwnRule, Redactor
+from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.metrics.counters import ErrorCounts
 from tokenpak.telemetry.queue.pipeline import Counts, Pipeline
-from tokenpak.telemetry.settings import Settings, SyncPolicy, resolve_settings
+from tokenpak.telemetry.settings import (
+    RedactLevel,
+    Settings,
+    SyncPolicy,
+    resolve_settings,
+)
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
+from tokenpak.telemetry.store.redaction_key import redaction_key
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -133,6 +142,13 @@ class ErrorLogger:
         max_dir_bytes: the same for the whole directory.  Default 0: no bound.
         group_access: whether the group may read and write the log, too: files 0660,
             directories 2770.  Default False: 0600 and 0700.
+        redact: what is replaced by a mark in messages, stack traces, request ids and
+            contexts: ``"credentials"`` (keys, tokens, passwords), ``"personal"`` (these
+            and e-mail addresses, telephone and card numbers, IP addresses) or
+            ``"off"``.  Default ``"credentials"``.
+        redaction_rules: more to replace, by a name of letters, digits and ``_``: a
+            regular expression, or a function that returns a text without it.  Where a
+            function raises, the text is left out.  Not in the environment.
 
     Raises:
         SettingError: an argument has a value that cannot be used.  (A wrong value in
@@ -159,6 +175,8 @@ class ErrorLogger:
         max_day_bytes: int | None = None,
         max_dir_bytes: int | None = None,
         group_access: bool | None = None,
+        redact: RedactLevel | None = None,
+        redaction_rules: Mapping[str, OwnRule] | None = None,
     ) -> None:
         self._settings = resolve_settings(
             {
@@ -178,12 +196,24 @@ class ErrorLogger:
                 "max_day_bytes": max_day_bytes,
                 "max_dir_bytes": max_dir_bytes,
                 "group_access": group_access,
+                "redact": redact,
             }
         )
-        encoder = Encoder(self._settings.max_line_bytes)
+        settings = self._settings
+        redactor = Redactor(
+            settings.redact,
+            _checked(redaction_rules),
+            lambda: redaction_key(
+                settings.log_dir, group_access=settings.group_access
+            ),
+        )
+        encoder = Encoder(settings.max_line_bytes, redactor=redactor)
         self._errors_by_type = ErrorCounts()
         self._pipeline = Pipeline(
-            self._settings, encoder, in_child=self._errors_by_type.reset
+            settings,
+            encoder,
+            in_child=self._errors_by_type.reset,
+            at_first=redactor.prepare,
         )
         self._record_error = encoder.record_error(
             self._pipeline.chains[ERRORS].sink,
@@ -286,6 +316,25 @@ class ErrorLogger:
 
         """
         return self._pipeline.close(timeout)
+
+
+def _checked(rules: Mapping[str, OwnRule] | None) -> dict[str, OwnRule]:
+    checked: dict[str, OwnRule] = {}
+    for name, rule in (rules or {}).items():
+        if not re.fullmatch("[a-z0-9_]+", name):
+            expected = "names of lower-case letters, digits and _"
+            raise SettingError("redaction_rules", name, expected)
+        try:
+            checked[name] = re.compile(rule) if isinstance(rule, str) else rule
+        except re.error:
+            raise SettingError(
+                "redaction_rules", rule, "a regular expression that compiles"
+            ) from None
+        if not (isinstance(rule, str | re.Pattern) or callable(rule)):
+            raise SettingError(
+                "redaction_rules", rule, "regular expressions or functions"
+            )
+    return checked
 
 
 _LOG_ERROR = ErrorLogger.log_error

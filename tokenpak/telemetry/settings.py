@@ -26,6 +26,7 @@ SEGMENT_BYTES: Final = 2 * MIB
 LOG_DIR_VARIABLE: Final = "TOKENPAK_LOG_DIR"
 
 SyncPolicy = Literal["never", "interval", "batch"]
+RedactLevel = Literal["credentials", "personal", "off"]
 
 
 class Settings(NamedTuple):
@@ -47,6 +48,7 @@ class Settings(NamedTuple):
     max_day_bytes: int
     max_dir_bytes: int
     group_access: bool
+    redact: RedactLevel
 
 
 class Option(NamedTuple):
@@ -266,6 +268,17 @@ OPTIONS: Final = (
         _yes_or_no,
         lambda v: isinstance(v, bool),
     ),
+    Option(
+        "redact",
+        "credentials",
+        "credentials, personal or off",
+        "'credentials', 'personal' or 'off'",
+        "What is replaced by a mark in every record: keys, tokens and passwords; these "
+        "and personal data (e-mail addresses, telephone and card numbers, IP "
+        "addresses); or nothing.",
+        str,
+        lambda v: v in {"credentials", "personal", "off"},
+    ),
 )
 
 
@@ -347,6 +360,7 @@ __all__ = [
     "OPTIONS",
     "SEGMENT_BYTES",
     "Option",
+    "RedactLevel",
     "Settings",
     "SyncPolicy",
     "default_log_dir",

@@ -4,7 +4,7 @@ A failure or an event becomes one encoded line, in the caller's thread.
 C1  Never raises for what it is given, and touches no file (but for the source lines of
     a stack that is seen for the first time).
 C2  The line is a snapshot: nothing that the caller holds is referred to afterwards.
-C3  ``stack_trace`` is what ``traceback.format_exception`` prints.
+C3  ``stack_trace`` is what ``traceback.format_exception`` prints, but for secrets.
 
 Every call makes exactly one valid line, by a ladder: (1) orjson on the values as they
 are (see native), put between texts that are ready made; (2) a sanitised copy, shortened
@@ -28,6 +28,8 @@ import orjson
 from tokenpak.telemetry.capture.careful import CarefulEncoder
 from tokenpak.telemetry.capture.moment import MICROS, MILLISECOND, Moments, stamp
 from tokenpak.telemetry.capture.native import NATIVE
+from tokenpak.telemetry.capture.privacy.redactor import Redactor
+from tokenpak.telemetry.capture.privacy.rule import HEX
 from tokenpak.telemetry.capture.sink import Catch, Sink
 from tokenpak.telemetry.capture.stack import StackCache, kind_of
 
@@ -47,15 +49,20 @@ class Encoder:
     Args:
         max_line_bytes: the longest line, with its newline; at least 1,000.
         clock: nanoseconds since the epoch.
+        redactor: what is to be kept out of the lines; None: nothing.
 
     """
 
     def __init__(
-        self, max_line_bytes: int, clock: Callable[[], int] = time.time_ns
+        self,
+        max_line_bytes: int,
+        clock: Callable[[], int] = time.time_ns,
+        redactor: Redactor | None = None,
     ) -> None:
         self._limit = max_line_bytes
-        self._stacks = StackCache()
-        self._careful = CarefulEncoder(max_line_bytes, self._stacks)
+        self._redactor = redactor or Redactor()
+        self._stacks = StackCache(self._redactor)
+        self._careful = CarefulEncoder(max_line_bytes, self._stacks, self._redactor)
         self._moments = Moments(clock)
         self._events: dict[str, bytes] = {}
 
@@ -96,6 +103,8 @@ class Encoder:
         moment, limit = self._moments.current, self._limit
         find_kind, parts_of = self._stacks.kind, self._stacks.parts
         dumps, join, micros = orjson.dumps, b"".join, MICROS
+        watched, clears = self._redactor.active, self._redactor.clears
+        harmless = self._redactor.harmless
         targets, counted, refused, unmade, bell = sink
 
         def log_error(
@@ -131,11 +140,19 @@ class Encoder:
                     else:
                         _refuse()
                     message = dumps(text)[1:-1]
+                    name = dumps(request_id) if type(request_id) is str else _refuse()
+                    if watched:
+                        # What varies; a stack's frames are redacted when it is learnt.
+                        skeleton = (name + message + shown).translate(None, HEX)
+                        if skeleton not in harmless and not clears(
+                            (name, message, shown), skeleton
+                        ):
+                            _refuse()
                     built = join(
                         (
                             prefix,
                             micros[past // 1000],
-                            dumps(request_id) if type(request_id) is str else _refuse(),
+                            name,
                             kind.fields_json,
                             message,
                             b'","stack_trace":"',
@@ -194,6 +211,8 @@ class Encoder:
         moment, limit = self._moments.current, self._limit
         known = self._events
         dumps, join, micros = orjson.dumps, b"".join, MICROS
+        watched, clears = self._redactor.active, self._redactor.clears
+        harmless = self._redactor.harmless
         targets, counted, refused, unmade, bell = sink
 
         def log_event(
@@ -209,11 +228,18 @@ class Encoder:
                     if type(context) is dict and type(request_id) is str:
                         # A name that is not known, or is none: KeyError or TypeError.
                         shown = dumps(context, None, NATIVE)
+                        name = dumps(request_id)
+                        if watched:
+                            skeleton = (name + shown).translate(None, HEX)
+                            if skeleton not in harmless and not clears(
+                                (name, shown), skeleton
+                            ):
+                                _refuse()
                         built = join(
                             (
                                 prefix,
                                 micros[past // 1000],
-                                dumps(request_id),
+                                name,
                                 known[event],  # type: ignore[index]
                                 shown,
                                 b"}\n",
@@ -269,11 +295,14 @@ class Encoder:
             else:
                 _refuse()
             name = self._events.get(event) or self._learn_event(event)
+            identity = orjson.dumps(request_id)
+            if self._redactor.active and not self._redactor.clears((identity, shown)):
+                _refuse()
             line = b"".join(
                 (
                     prefix,
                     MICROS[past // 1000],
-                    orjson.dumps(request_id),
+                    identity,
                     name,
                     shown,
                     b"}\n",
@@ -286,7 +315,7 @@ class Encoder:
         return self._careful.event(stamp(prefix, past), event, request_id, context)
 
     def _learn_event(self, event: str) -> bytes:
-        fields = b',"event":%b,"context":' % orjson.dumps(event)
+        fields = b',"event":%b,"context":' % orjson.dumps(self._redactor.text(event))
         # Names are few and short.  What is not (an id was put into it) is not kept.
         if len(event) <= 100:
             if len(self._events) >= _MAX_EVENTS:

@@ -1,7 +1,9 @@
 """
 The stack trace of an exception, as JSON text, without formatting it anew each time.
 
-C3  What comes out is what ``traceback.format_exception`` prints, byte for byte.
+C3  What comes out is what ``traceback.format_exception`` prints, byte for byte, but for
+    secrets, which have a mark in their place: those of source lines when a stack is
+    learnt, those of messages each time.
 C2  No frame, local variable or exception object is kept alive.
 
 The text of the frames depends only on which instruction of which code object each
@@ -26,6 +28,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from tokenpak.telemetry.capture.index import Frame, Node, add, find
+from tokenpak.telemetry.capture.privacy.redactor import Redactor
 from tokenpak.telemetry.capture.sanitise import class_name
 
 MAX_STACKS: Final = 2_048
@@ -126,9 +129,16 @@ class _Entry(NamedTuple):
 
 
 class StackCache:
-    """Stack traces as JSON text.  Any thread; takes no lock."""
+    """
+    Stack traces as JSON text.  Any thread; takes no lock.
 
-    def __init__(self) -> None:
+    Args:
+        redactor: what is kept out of them.
+
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
         self._kinds: dict[type, ExceptionKind] = {}
         self._known_stacks = self._known_frames = 0
         # Looked up at each call, because sys.tracebacklimit may be set at any time.
@@ -156,7 +166,7 @@ class StackCache:
         Args:
             error: the exception.
             kind: that of its class.
-            message: ``str(error)`` as the inside of a JSON string.
+            message: ``str(error)`` as the inside of a JSON string, without secrets.
 
         Raises:
             NotCacheableError: only traceback itself can print this.
@@ -197,6 +207,8 @@ class StackCache:
             if type(text) is not str:  # its own __str__ or __format__ may differ
                 raise NotCacheableError
             message = json_text(text)
+            if not self._redactor.clears_message(message):
+                message = json_text(self._redactor.text(text))
             tb = link.__traceback__
             entry = find(kind.stacks, tb) or self._learn(tb, kind)
             parts.append(entry.head + (b": " if message else b"") + message + b"\\n")
@@ -224,7 +236,7 @@ class StackCache:
         above = text.removesuffix("BaseException\n")
         if above == text:
             raise NotCacheableError
-        entry = _Entry(json_text(above + kind.title), frames)
+        entry = _Entry(json_text(self._redactor.frames(above) + kind.title), frames)
         self._known_stacks += 1
         self._known_frames += len(frames)
         if self._known_frames > MAX_FRAMES or self._known_stacks > MAX_STACKS:

@@ -49,6 +49,10 @@ class Counts(NamedTuple):
     durable: bool
 
 
+def _nothing() -> None:
+    pass
+
+
 class Pipeline:
     """
     The queues of one logger.
@@ -57,6 +61,7 @@ class Pipeline:
         settings: checked.
         encoder: for the records that tell of drops.
         in_child: what else a forked child resets.
+        at_first: what else is done with the first record, which waits for files anyway.
 
     """
 
@@ -65,9 +70,11 @@ class Pipeline:
         settings: Settings,
         encoder: Encoder,
         in_child: Callable[[], None],
+        at_first: Callable[[], None] = _nothing,
     ) -> None:
         self._settings = settings
         self._in_child = in_child
+        self._at_first = at_first
         self._pid = os.getpid()
         self._slots = settings.max_pending_bytes // SEGMENT_BYTES
         self._files = OsFiles(group_access=settings.group_access)
@@ -116,6 +123,7 @@ class Pipeline:
     def _open_chain(self, stream: str) -> Segment:
         # Registered before the first file is opened: a fork may come in between.
         process.register(self)
+        self._at_first()
         directories = spool_directories(
             self._settings.log_dir, self._settings.spool_dir
         )

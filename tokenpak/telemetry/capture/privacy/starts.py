@@ -1,0 +1,72 @@
+"""
+Which rules might find something in a text, by the words that their secrets begin with.
+
+To look for each word by itself would take sixty passes.  Most words end in one of a few
+signs, and then in few pairs of characters: if the text has not the sign, or not the
+pair, it has none of the words either.
+
+Nearly all tokens have a *run*: 16 letters, digits, ``_`` and ``-`` in a row.  A text
+without one needs no such look at all, and to see that takes one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from tokenpak.telemetry.capture.privacy.rule import Rule
+
+RUN: Final = b"a" * 16
+CLASSES: Final = bytes(
+    97 if byte < 128 and (chr(byte).isalnum() or chr(byte) in "_-") else 32
+    for byte in range(256)
+)
+"""For bytes.translate: what runs are made of becomes ``a``, all else a blank."""
+RUNLESS: Final = ("PRIVATE KEY", "Q~")
+"""What tokens that may have no run begin with."""
+_SIGNS: Final = "-_."
+
+_Words = list[tuple[str, Rule]]
+
+
+class Starts:
+    """
+    The words that secrets begin with.
+
+    Args:
+        rules: whose words.
+
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = tuple(rules)
+        groups: dict[str, dict[str, _Words]] = {}
+        for rule in rules:
+            for start in rule.starts:
+                sign = start[-1] if start[-1] in _SIGNS else ""
+                pairs = groups.setdefault(sign, {})
+                pairs.setdefault(start[-2:] if sign else start, []).append((start, rule))
+        self._groups = [
+            (sign, [(pair, words) for pair, words in pairs.items()])
+            for sign, pairs in groups.items()
+        ]
+
+    def within(self, text: str) -> list[Rule]:
+        """Return the rules of which *text* has a word, in their order."""
+        found: list[Rule] = []
+        for sign, pairs in self._groups:
+            if sign in text:
+                for pair, words in pairs:
+                    if pair in text:
+                        found += [rule for start, rule in words if start in text]
+        return found if len(found) < 2 else [r for r in self._rules if r in found]
+
+
+def has_run(text: str) -> bool:
+    """Return whether *text* has what nearly all tokens have."""
+    if len(text) < len(RUN):
+        return False
+    return text.encode(errors="replace").translate(CLASSES).find(RUN) >= 0
+
+
+__all__ = ["CLASSES", "RUN", "RUNLESS", "Starts", "has_run"]

@@ -142,6 +142,8 @@ class Encoder:
                     message = dumps(text)[1:-1]
                     name = dumps(request_id) if type(request_id) is str else _refuse()
                     if watched:
+                        if len(shown) > limit:
+                            _refuse()  # before 50 MB are searched
                         # What varies; a stack's frames are redacted when it is learnt.
                         skeleton = (name + message + shown).translate(None, HEX)
                         if skeleton not in harmless and not clears(
@@ -229,7 +231,7 @@ class Encoder:
                         # A name that is not known, or is none: KeyError or TypeError.
                         shown = dumps(context, None, NATIVE)
                         name = dumps(request_id)
-                        if watched:
+                        if watched and len(shown) <= limit:
                             skeleton = (name + shown).translate(None, HEX)
                             if skeleton not in harmless and not clears(
                                 (name, shown), skeleton
@@ -296,7 +298,7 @@ class Encoder:
                 _refuse()
             name = self._events.get(event) or self._learn_event(event)
             identity = orjson.dumps(request_id)
-            if self._redactor.active and not self._redactor.clears((identity, shown)):
+            if len(shown) > self._limit or not self._redactor.clears((identity, shown)):
                 _refuse()
             line = b"".join(
                 (

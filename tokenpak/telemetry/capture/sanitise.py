@@ -154,9 +154,9 @@ class _Copier:
         numbers: dict[str, int] = {}
         for key, item in self._bounded(items):
             if self.left <= 0:
-                result[_unique("<more values left out>", result, numbers)] = None
+                result[unique("<more values left out>", result, numbers)] = None
                 break
-            name = _unique(safe_str(key, 1_000, cut=self.cut), result, numbers)
+            name = unique(safe_str(key, 1_000, cut=self.cut), result, numbers)
             result[name] = self._one(item)
         return result
 
@@ -192,7 +192,8 @@ def _big_int(number: object) -> str:
         return hex(cast("int", number))
 
 
-def _unique(name: str, taken: Mapping[str, object], numbers: dict[str, int]) -> str:
+def unique(name: str, taken: Mapping[str, object], numbers: dict[str, int]) -> str:
+    """Return *name*, or one like it that is not *taken*; *numbers* is of all calls."""
     # {1: "a", "1": "b"} has two keys; JSON readers keep only one of two that are alike.
     if name not in taken:
         return name
@@ -222,4 +223,12 @@ def sanitise_context(
     return copied if isinstance(copied, dict) else {"value": copied}
 
 
-__all__ = ["Plain", "class_name", "clean_text", "safe_str", "sanitise_context"]
+__all__ = [
+    "Cut",
+    "Plain",
+    "class_name",
+    "clean_text",
+    "safe_str",
+    "sanitise_context",
+    "unique",
+]

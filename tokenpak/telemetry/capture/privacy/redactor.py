@@ -15,9 +15,9 @@ from tokenpak.telemetry.capture.privacy.mark import MARK, Marks
 from tokenpak.telemetry.capture.privacy.names import is_secret_name
 from tokenpak.telemetry.capture.privacy.rule import Rule
 from tokenpak.telemetry.capture.privacy.screen import Screen
-from tokenpak.telemetry.capture.privacy.text import LITERAL, redact_text
+from tokenpak.telemetry.capture.privacy.text import TOKEN_STARTS, redact_text
+from tokenpak.telemetry.capture.sanitise import Plain, unique
 
-Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 OwnRule = str | re.Pattern[str] | Callable[[str], str]
 """A regular expression, or what returns a text without what it knows."""
 
@@ -31,6 +31,7 @@ _SOURCE_LINE: Final = re.compile(
     r'File "[^"\n]*", line [0-9]+(?:, in [^\n]*)?\n[ |+-]*( {4}[^\n]*)'
 )
 _END: Final = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_LONGEST_KEY: Final = 65_536
 _MARK: Final = re.compile(MARK)
 
 
@@ -59,7 +60,7 @@ class Redactor:
         self._marks = Marks(key)
         self._clean: set[str] = set()
         self._known = level != "off"
-        self._more: tuple[Rule, ...] = ()
+        self._more: Callable[[str], Sequence[Rule]] = lambda _: ()
         self._own = [
             (name, re.compile(rule) if isinstance(rule, str) else rule)
             for name, rule in (own or {}).items()
@@ -68,16 +69,18 @@ class Redactor:
         self._personal = level == "personal"
         if self._personal:
             from tokenpak.telemetry.capture.privacy.personal import (  # noqa: PLC0415
-                PERSONAL,
+                personal_in,
             )
 
-            self._more = PERSONAL
+            self._more = personal_in
         self.active = self._known or bool(self._own)
         self.harmless = self._screen.harmless
 
     def prepare(self) -> None:
-        """Read the files that the first mark needs, so that it need not wait."""
+        """Do what would keep the first record waiting in which a secret may be."""
         try:
+            if self._known:
+                TOKEN_STARTS.in_short("")
             if self.active and not self._marks.ready:
                 self._marks.prepare()
         except Exception:  # noqa: S110  the first mark tries again, and does without
@@ -95,6 +98,8 @@ class Redactor:
             skeleton: of all of them together, which is not among the harmless.
 
         """
+        if not self.active:
+            return True
         if self._own:
             return False
         if self._personal:
@@ -113,22 +118,25 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return *text* with marks in place of secrets."""
-        return self._search(text, None)
+        return self._search(text)
 
     def frames(self, text: str) -> str:
         """Return *text*, of a stack's frames: what is no literal is no secret there."""
-        return self._search(text, LITERAL)
+        return self._search(text, source=True)
 
     def trace(self, text: str, limit: int) -> str:
         """Return *text*, of a traceback, likewise; only its ends if it is very long."""
         if not self.active:
             return text
         if len(text) > 4 * limit:
-            # From the beginning of a line on.  (And no half of a key in many lines.)
-            tail = text[-2 * limit :].partition("\n")[2]
-            half = _END.search(tail)
-            if half is not None and "-----BEGIN" not in tail[: half.start()]:
-                tail = tail[half.end() :]
+            # From the beginning of a line on; and what may be the rest of a key in many
+            # lines goes, to its end if it has one.
+            start = text.find("\n", len(text) - 2 * limit) + 1 or len(text)
+            tail = text[start:]
+            begin = text.rfind("PRIVATE KEY", max(0, start - _LONGEST_KEY), start)
+            if begin >= 0:
+                half = _END.search(tail)
+                tail = tail[half.end() :] if half else ""
             left_out = f"\n...[{len(text) - 4 * limit:,} characters left out]...\n"
             return self.window(text, 2 * limit) + left_out + self.trace(tail, limit)
         parts: list[str] = []
@@ -140,8 +148,6 @@ class Redactor:
 
     def clears_message(self, line: bytes) -> bool:
         """Return the same of *line*, a text that is known to nobody yet."""
-        if not self.active:
-            return True
         return self.clears((line,))
 
     def window(self, text: str, limit: int) -> str:
@@ -187,16 +193,19 @@ class Redactor:
         if type(value) is dict:
             return self._mapping(value, left)
         if type(value) is list:
-            return [self._plain(item, left) for item in value]
+            return [self._plain(item, left) for item in value if left[0] >= 0]
         return value
 
     def _mapping(self, value: dict[str, Plain], left: list[int]) -> dict[str, Plain]:
         copy: dict[str, Plain] = {}
+        numbers: dict[str, int] = {}
         for key, item in value.items():
+            if left[0] < 0:
+                copy[unique("<more values left out>", copy, numbers)] = None
+                break
             name = is_secret_name(key) if self._known else None
-            kept = self._bounded(key, left)
-            while kept in copy:  # two keys may have one mark
-                kept += "'"
+            # Two keys may have one mark.
+            kept = unique(self._bounded(key, left), copy, numbers)
             if name is not None and _is_secret(item, weak=name.weak):
                 copy[kept] = self._whole(item)
             else:
@@ -222,14 +231,16 @@ class Redactor:
             return text
         return self._marks.make("named_secret", text)
 
-    def _search(self, text: str, value: str | None) -> str:
+    def _search(self, text: str, *, source: bool = False) -> str:
         if not self.active:
             return text
         try:
             for name, rule in self._own:
                 text = self._apply(name, rule, text)
             if self._known:
-                text = redact_text(text, self._marks.make, self._more, value)
+                text = redact_text(
+                    text, self._marks.make, more=self._more, source=source
+                )
         except Exception:  # memory, or the stack's end
             return _UNSEARCHED
         return text

@@ -41,6 +41,10 @@ class Rule(NamedTuple):
     """A regular expression for the skeleton; empty: the starts, without hex digits."""
     check: Callable[[str], bool] | None = None
     """Whether what was found is one indeed; for what no pattern can tell."""
+    before: str = ""
+    """Characters that belong to it, too, where they stand before what was found."""
+    reach: int = 64
+    """How many of them at most."""
     fold: bool = False
     """Whether the starts, and the trace, are those of the text in lower case."""
 

@@ -33,7 +33,7 @@ MAX_LENGTH: Final = 2_000
 """How long one may be, in bytes."""
 _JOINTS: Final = frozenset(b"./:")
 """What may stand between the beginning of a token and its run: SG.…, …:AA…"""
-_NEAR: Final = 24
+_NEAR: Final = 128
 _ONE_WORD: Final = re.compile('"?[A-Za-z0-9_-]*"?')
 """In such a text, an id as a rule, there is neither a name with a sign nor a scheme."""
 
@@ -68,13 +68,15 @@ class Screen:
             skeleton: that of all together.
 
         """
+        known = True
         for piece in pieces:
             own = piece.translate(None, HEX)
             if own not in self.harmless:
                 if self.suspects(piece):
                     return False
                 self._learn(own)
-        if skeleton:
+                known = False
+        if known:
             self._learn(skeleton)
         return True
 
@@ -107,18 +109,20 @@ class Screen:
         """Return whether *line*, encoded JSON, may hold a secret."""
         # Written for speed: this is for each text that was never met before.
         text = line.decode()
-        if "PRIVATE KEY" in text or "Q~" in text:  # RUNLESS
+        if " " not in text and _ONE_WORD.fullmatch(text) is not None:
+            return TOKEN_STARTS.in_short(text) and self._found(text, text)
+        # RUNLESS, word for word.
+        if "PRIVATE KEY" in text or "Q~" in text or "whsec_" in text:
             return True
         classes = line.translate(CLASSES)
         at = classes.find(RUN)
         if at >= 0 and self._token_in(line, text, classes, at):
             return True
-        if _ONE_WORD.fullmatch(text) is not None:
-            return False
         low = text.lower()
-        for word, suspicion in self._names:
-            if word in low and compiled(suspicion).search(low) is not None:
-                return True
+        if ":" in text or "=" in text:
+            for word, suspicion in self._names:
+                if word in low and compiled(suspicion).search(low) is not None:
+                    return True
         if "@" in low and "://" in low and compiled(self._url).search(low) is not None:
             return True
         return ("bearer" in low or "basic" in low) and any(
@@ -136,13 +140,19 @@ class Screen:
                 skeleton = line[at:end].translate(None, HEX)
             if skeleton is None or skeleton not in self.harmless:
                 near = line[at:end].decode(errors="replace")
-                for rule in TOKEN_STARTS.within(near):
-                    if compiled(rule.pattern).search(text) is not None:
-                        return True
+                if TOKEN_STARTS.in_short(near) and self._found(near, text):
+                    return True
                 if skeleton is not None:
                     self._learn(skeleton)
             at = classes.find(RUN, end)
         return False
+
+
+    def _found(self, near: str, text: str) -> bool:
+        return any(
+            compiled(rule.pattern).search(text) is not None
+            for rule in TOKEN_STARTS.within(near)
+        )
 
 
 def _suspicion(name: Name) -> str:

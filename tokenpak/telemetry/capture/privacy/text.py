@@ -22,6 +22,8 @@ from tokenpak.telemetry.capture.privacy.tokens import TOKENS
 MAX_FINDS: Final = 100
 MAX_NAMES: Final = 200
 """How many names a text may have, with a value or without."""
+MAX_STARTS: Final = 1_000
+"""How often the beginning of one form may be in it, which need not be more."""
 
 _QUOTED: Final = (
     r"[ \t]*[bBfFrRuU]{0,2}"
@@ -32,8 +34,11 @@ _BARE: Final = rf"""[ \t]*(?P<secret>{_BRACES}|[^\s"'&,;<>\\]+)"""
 _LINE: Final = rf"""[ \t]*(?P<secret>{_BRACES}|[^\r\n"'\\]+)"""
 VALUE: Final = f"(?:{_QUOTED}|{_BARE})"
 HEADER: Final = f"(?:{_QUOTED}|{_LINE})"
-LITERAL: Final = _QUOTED
-"""In a source line what is no literal is an expression: password=self.password."""
+_LITERAL_BEFORE: Final = re.compile(
+    r""""[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*'"""
+)
+_FIELD: Final = re.compile(r"\{[^{}]*")
+_LONGEST_LINE: Final = 500
 _EMPTY: Final = re.compile(
     r"(?:[\s*\[\](){}.:]|%[sdr])*|x{3,}|null|none|true|false|undefined"
     rf"|(?:(?:bearer|basic|token|digest)\s+)?{MARK}[\])}}.:]*",
@@ -116,25 +121,38 @@ def replace(
 
 def left_out(count: int) -> str:
     """Return what stands for *count* characters that were not looked at."""
-    return f"[redacted: {count:,} characters after {MAX_FINDS} secrets]"
+    return f"[redacted: {count:,} characters, after too many that look like secrets]"
+
+
+def first_parts(text: str, start: str) -> str:
+    """Return *text* up to where it has *start* too often."""
+    kept = start.join(text.split(start, MAX_STARTS)[:-1])
+    return kept + left_out(len(text) - len(kept))
 
 
 def rule_spans(rule: Rule, text: str) -> Iterator[tuple[int, int]]:
     """Yield where *text* holds a secret of *rule*."""
     expression = compiled(rule.pattern)
     group = "secret" if "secret" in expression.groupindex else 0
+    end = 0
     for match in expression.finditer(text):
         if rule.check is None or rule.check(match[group]):
-            yield match.span(group)
+            start, stop = match.span(group)
+            if rule.before:
+                first = text[max(end, start - rule.reach) : start]
+                start -= len(first) - len(first.rstrip(rule.before))
+            yield start, stop
+            end = stop
 
 
-def name_spans(text: str, value: str | None = None) -> Iterator[tuple[int, int]]:
+def name_spans(text: str, *, source: bool = False) -> Iterator[tuple[int, int]]:
     """
     Yield where the values of secret names are in *text*.
 
     Args:
         text: any.
-        value: the expression for values, if not the usual ones.
+        source: whether it is of Python source lines.  In these, what is no literal is
+            an expression: ``password=self.password``.
 
     """
     low = lowered(text)
@@ -150,7 +168,10 @@ def name_spans(text: str, value: str | None = None) -> Iterator[tuple[int, int]]
         nearest = min(range(len(upcoming)), key=lambda n: upcoming[n][0].start())
         match, name = upcoming.pop(nearest)
         after = match.end()
-        expression = value or (HEADER if name.whole else VALUE)
+        expression = HEADER if name.whole else VALUE
+        code = source and not in_literal(text, match.start())
+        if code:
+            expression = _QUOTED
         found = None if in_mark(text, match) else compiled(expression).match(text, after)
         if found is not None:
             group = "quoted" if found["quote"] is not None else "secret"
@@ -158,7 +179,8 @@ def name_spans(text: str, value: str | None = None) -> Iterator[tuple[int, int]]
             if group == "secret" and not _EMPTY.fullmatch(text, start, stop):
                 while stop > start and text[stop - 1] in ")]}.:":
                     stop -= 1
-            if is_value(text[start:stop], name, quoted=group == "quoted"):
+            kept = source and _FIELD.fullmatch(text, start, stop)
+            if not kept and is_value(text[start:stop], name, quoted=group == "quoted"):
                 yield start, stop
                 after = stop
         # Names inside of what was replaced are gone.
@@ -173,6 +195,15 @@ def name_spans(text: str, value: str | None = None) -> Iterator[tuple[int, int]]
     if upcoming:
         start = min(match.start() for match, _ in upcoming)
         yield start, len(text)
+
+
+def in_literal(text: str, at: int) -> bool:
+    """Return whether *at* is inside of a literal, in a line of Python source."""
+    start = text.rfind("\n", 0, at) + 1
+    if at - start > _LONGEST_LINE:
+        return True
+    before = _LITERAL_BEFORE.sub("", text[start:at])
+    return '"' in before or "'" in before
 
 
 def in_mark(text: str, match: re.Match[str]) -> bool:
@@ -202,8 +233,9 @@ TOKEN_STARTS: Final = Starts(TOKENS)
 def redact_text(
     text: str,
     mark: Callable[[str, str], str],
-    more: Sequence[Rule] = (),
-    value: str | None = None,
+    *,
+    more: Callable[[str], Sequence[Rule]] = lambda _: (),
+    source: bool = False,
 ) -> str:
     """
     Return *text* with marks in place of secrets.
@@ -211,8 +243,8 @@ def redact_text(
     Args:
         text: any.
         mark: returns the mark for the name of a rule and a secret.
-        more: rules beyond those for credentials.
-        value: as for name_spans().
+        more: returns rules beyond those for credentials, for a text.
+        source: as for name_spans().
 
     """
     rules: list[Rule] = []
@@ -220,16 +252,18 @@ def redact_text(
         rules += TOKEN_STARTS.within(text)
     low = lowered(text)
     rules += [rule for rule in SCHEMES if rule.starts[0] in low]
-    for rule in (*rules, *more):
+    rules += more(text)
+    for rule in rules:
         name = rule.name
+        if rule.starts and text.count(rule.starts[0]) > MAX_STARTS:
+            text = first_parts(text, rule.starts[0])
         text = replace(
             text, rule_spans(rule, text), lambda secret, name=name: mark(name, secret)
         )
-    return replace(text, name_spans(text, value), lambda s: mark("named_secret", s))
+    return replace(text, name_spans(text, source=source), lambda s: mark("named_secret", s))
 
 
 __all__ = [
-    "LITERAL",
     "MAX_FINDS",
     "MAX_NAMES",
     "SCHEMES",

@@ -28,10 +28,14 @@ _NO_WORD: Final = (
 )
 
 
+_REST: Final = "[A-Za-z0-9_-]*"
+"""Whatever else is in the same word: a second token, perhaps."""
+
+
 def _token(name: str, what: str, starts: str, body: str, source: str) -> Rule:
     """Return the rule for tokens that begin with one of *starts*, then *body*."""
     first = tuple(starts.split())
-    pattern = "|".join(start.replace(".", r"\.") + body for start in first)
+    pattern = "|".join(start.replace(".", r"\.") + body + _REST for start in first)
     return Rule(name, what, first, pattern, source)
 
 
@@ -56,18 +60,18 @@ TOKENS: Final = (
         "`sk-proj-…`, `sk-svcacct-…`, `sk-admin-…`, and `sk-…` of all who copied it",
         ("sk-",),
         r"sk-(?:(?:proj|svcacct|service|admin|None|or-v1|lf)-[A-Za-z0-9_-]{16,}"
-        rf"|(?=[A-Za-z0-9]{{20}}){_NO_WORD.format('sk-')}[A-Za-z0-9]{{20,}})",
+        rf"|(?=[A-Za-z0-9]{{20}}){_NO_WORD.format('sk-')}[A-Za-z0-9]{{20}}{_REST})",
         _HOG + "openai",
         # A letter before it that is no hex digit, and ends no escape, is a word's.
-        trace=r"(?<![g-zG-Z])sk-|[\\%][a-zA-Z]*sk-|sk-(?:proj|svt|svi|min|Non|or-v|l)",
+        trace=r"(?<![g-zG-Z])sk-|[\\%][a-zA-Z]*sk-|sk-(?:proj|svt|srvi|min|Non|or-v|l)",
     ),
     Rule(
         "openai_session",
         "`sess-…`",
         ("sess-",),
-        rf"sess-(?=[A-Za-z0-9]{{30}}){_NO_WORD.format('sess-')}[A-Za-z0-9]{{30,}}",
+        rf"sess-(?=[A-Za-z0-9]{{30}}){_NO_WORD.format('sess-')}[A-Za-z0-9]{{30}}{_REST}",
         "https://platform.openai.com/docs/api-reference/authentication",
-        trace=r"(?<![g-zG-Z])ss-|[\\%][a-zA-Z]*ss-",
+        trace=r"(?<![g-zG-Z])sss-|[\\%][a-zA-Z]*sss-",
     ),
     _token("google_api_key", "`AIza…`", "AIza", "[A-Za-z0-9_-]{35}", _LEAKS),
     Rule(
@@ -126,7 +130,7 @@ TOKENS: Final = (
         "`hooks.slack.com/services/…`",
         ("hooks.slack.com/",),
         r"hooks\.slack\.com/(?:services|workflows|triggers)/"
-        r"(?P<secret>[A-Za-z0-9+/]{30,})",
+        r"(?P<secret>(?:[A-Za-z0-9]{1,20}/){1,4}[A-Za-z0-9]{16,})",
         "https://api.slack.com/messaging/webhooks",
     ),
     _token(
@@ -147,7 +151,7 @@ TOKENS: Final = (
         "huggingface_token",
         "`hf_…`",
         ("hf_",),
-        rf"hf_(?=[A-Za-z0-9]{{30}}){rich(8)}[A-Za-z0-9]{{30,}}",
+        rf"hf_(?=[A-Za-z0-9]{{30}}){rich(8)}[A-Za-z0-9]{{30}}{_REST}",
         "https://huggingface.co/docs/hub/security-tokens",
         trace=r"h_[g-zA-Z]{8}",
     ),
@@ -156,7 +160,7 @@ TOKENS: Final = (
         "replicate_token",
         "`r8_…`",
         ("r8_",),
-        rf"r8_(?=[A-Za-z0-9]{{30}}){rich(12)}[A-Za-z0-9]{{30,}}",
+        rf"r8_(?=[A-Za-z0-9]{{30}}){rich(12)}[A-Za-z0-9]{{30}}{_REST}",
         _HOG + "replicate",
         trace=r"r_[g-zA-Z]{12}",
     ),
@@ -253,14 +257,20 @@ TOKENS: Final = (
         "grafana_token",
         "`glc_…`, `glsa_…`",
         ("glc_", "glsa_"),
-        rf"gl(?:c|sa)_{rich(6)}[A-Za-z0-9+/=_]{{32,}}",
+        rf"gl(?:c|sa)_(?=[A-Za-z0-9]{{12}}){rich(6)}[A-Za-z0-9+/=_]{{32,}}",
         _LEAKS,
         trace=r"gls?_[g-zA-Z]{6}",
     ),
     _token("vault_token", "`hvs.…`, `hvb.…`", "hvs. hvb.", "[A-Za-z0-9_-]{60,}", _LEAKS),
     _token("postman_key", "`PMAK-…`", "PMAK-", "[a-f0-9]{24}-[a-f0-9]{34}", _LEAKS),
     _token("newrelic_key", "`NRAK-…`", "NRAK-", "[A-Za-z0-9]{27}", _LEAKS),
-    _token("atlassian_token", "`ATATT3…`", "ATATT3", "[A-Za-z0-9_=-]{60,}", _LEAKS),
+    _token(
+        "atlassian_token",
+        "`ATATT3…`",
+        "ATATT3",
+        "(?=[A-Za-z0-9_-]{10})[A-Za-z0-9_=-]{60,}",
+        _LEAKS,
+    ),
 )
 
 __all__ = ["TOKENS"]

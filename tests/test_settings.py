@@ -43,6 +43,7 @@ GOOD: dict[str, list[Any]] = {
     "max_day_bytes": [0, MIB, 2**62],
     "max_dir_bytes": [0, MIB, 2**62],
     "group_access": [True, False],
+    "redact": ["credentials", "personal", "off"],
 }
 
 
@@ -72,6 +73,7 @@ WRONG: dict[str, list[Any]] = {
     "max_day_bytes": [-1, 1, MIB - 1, 2**63, 1e9, "1", True],
     "max_dir_bytes": [-1, 1, MIB - 1, 2**63, 1e9, "1", True],
     "group_access": [1, 0, "yes", []],
+    "redact": [True, 1, "all", []],
 }
 WRONG_TEXTS = {
     "max_line_bytes": ["999", "32k", "1e6", "9" * 5_000, "-1"],
@@ -88,6 +90,7 @@ WRONG_TEXTS = {
     "max_day_bytes": ["1GiB", "1"],
     "max_dir_bytes": ["1GiB", "1"],
     "group_access": ["maybe", "2", "tru"],
+    "redact": ["of", "Personal", "all"],
 }
 
 
@@ -128,6 +131,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         max_day_bytes=0,
         max_dir_bytes=0,
         group_access=False,
+        redact="credentials",
     )
 
 

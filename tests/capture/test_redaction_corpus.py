@@ -1,4 +1,4 @@
-"""No secret of the corpus is missed, in no place of a record; what looks like one is."""
+"""No secret of the corpus is missed in any place of a record, and no more is taken."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.capture.secrets_corpus import HARMLESS, SECRETS, Secret
-from tests.capture.strict_line import ERROR_FIELDS, EVENT_FIELDS, raising, strictly
+from tests.capture.strict_line import (
+    ERROR_FIELDS,
+    EVENT_FIELDS,
+    raised_by,
+    raising,
+    strictly,
+)
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.capture.privacy.redactor import Redactor
 from tokenpak.telemetry.capture.privacy.text import SCHEMES
@@ -64,18 +70,18 @@ def noted(text: str) -> BaseException:
 
 
 def group(text: str) -> BaseException:
-    return raising(ExceptionGroup("several", [raising(ValueError(text))]))
+    return raising(ExceptionGroup("several", [ValueError(text)]))
 
 
 def source_line(text: str) -> BaseException:
     """Return an exception from a line of source code that holds *text*."""
-    import linecache  # noqa: PLC0415
+    import linecache
 
     name = f"<made of {text!r}>"
     source = f"def fail(): x = {text!r}; raise ValueError('from source')\n"
     linecache.cache[name] = (len(source), None, source.splitlines(True), name)
     namespace: dict[str, Any] = {}
-    exec(compile(source, name.replace(text, "it"), "exec"), namespace)  # noqa: S102
+    exec(compile(source, name.replace(text, "it"), "exec"), namespace)
     code = namespace["fail"].__code__
     linecache.cache[code.co_filename] = linecache.cache[name]
     try:
@@ -191,26 +197,46 @@ def test_c3_what_only_looks_like_a_secret_stays() -> None:
 
 
 def test_c3_a_stack_without_a_secret_is_as_python_prints_it() -> None:
-    """Names of secrets in expressions are no secrets: password=self.password."""
+    """What is no literal is no secret in a source line: password=self.password."""
 
-    def fail(password: str, api_key: str) -> None:
-        token = api_key
-        raise ValueError(dict(password=password, token=token)["password"])
+    class Client:
+        password = token = "harmless"
+
+        def connect(self, password: str, api_key: str) -> None:
+            raise ValueError(f"no {api_key}")
+
+        def start(self) -> None:
+            self.connect(password=self.password, api_key=self.token)
 
     known = encoder()
-    try:
-        fail("harmless", api_key="x")
-    except ValueError as error:
-        for _ in range(3):
-            record = orjson.loads(known.error("req", error, {}))
-            assert record["stack_trace"] == "".join(
-                traceback.format_exception(error)
-            ).replace('api_key="x"', f'api_key="{redactor()._marks.make("named_secret", "x")}"')
+    for _ in range(3):
+        error = raised_by(Client().start)
+        record = orjson.loads(known.error("req", error, {}))
+        assert "password=self.password, api_key=self.token" in record["stack_trace"]
+        assert record["stack_trace"] == "".join(traceback.format_exception(error))
+
+
+def test_c3_a_literal_in_a_source_line_is_replaced_and_nothing_else() -> None:
+    """All the rest of the stack is as Python prints it."""
+
+    def connect(password: str) -> None:
+        raise ValueError(password[:1])
+
+    known = encoder()
+    for _ in range(3):
+        error = raised_by(lambda: connect(password="hunter2"))
+        stack = orjson.loads(known.error("req", error, {}))["stack_trace"]
+        mark = redactor().text("password='hunter2'")[10:-1]
+        printed = "".join(traceback.format_exception(error))
+        assert 'password="hunter2"' in printed
+        assert stack == printed.replace('"hunter2"', f'"{mark}"')
 
 
 VALUES = st.recursive(
     st.text(min_size=1) | st.integers(min_value=1),
-    lambda inner: st.lists(inner, min_size=1) | st.dictionaries(st.text(), inner, min_size=1),
+    lambda inner: (
+        st.lists(inner, min_size=1) | st.dictionaries(st.text(), inner, min_size=1)
+    ),
     max_leaves=5,
 )
 
@@ -264,9 +290,9 @@ def test_c1_what_a_secret_name_stands_for_is_replaced_whole(
 @pytest.mark.parametrize("value", [None, True, "", [], {}])
 def test_c2_a_secret_name_without_a_value_keeps_it(value: object) -> None:
     """That a password was None is what explains the failure."""
-    assert orjson.loads(encoder().error("req", plain(), {"password": value}))["context"] == {
-        "password": value
-    }
+    assert orjson.loads(encoder().error("req", plain(), {"password": value}))[
+        "context"
+    ] == {"password": value}
 
 
 def test_the_same_secret_has_the_same_mark_and_another_has_another() -> None:
@@ -283,7 +309,9 @@ def test_the_same_secret_has_the_same_mark_and_another_has_another() -> None:
     assert marks[0].startswith("[redacted:groq_key:")
 
 
-@given(st.sampled_from(SECRETS), st.integers(0, 8_000), st.sampled_from(["", " ", "x "]))
+@given(
+    st.sampled_from(SECRETS), st.integers(0, 8_000), st.sampled_from(["", " ", "x "])
+)
 def test_c1_no_half_of_a_secret_gets_through_a_cut(
     secret: Secret, before: int, gap: str
 ) -> None:

@@ -83,10 +83,33 @@ def test_what_the_quick_look_lets_pass_is_left_as_it_is_by_the_exact_one(
 PIECES = st.sampled_from(
     [
         *("sk-", "eyJ", "AKIA", "Bearer ", "basic ", "://", "@", ":", "=", "key", "?"),
-        *("password", "token", "api_", "secret", "cookie", "sig", "auth", "\\", '"', "'"),
+        *(
+            "password",
+            "token",
+            "api_",
+            "secret",
+            "cookie",
+            "sig",
+            "auth",
+            "\\",
+            '"',
+            "'",
+        ),
         *("a1b2c3d4", "ghijklmnop", "ZZZZZZZZ", "\n", " ", "%20", "-", "_", ".", "SK"),
         *("hf_", "r8_", ":AA", "Q~", "SG.", "ya29.", "PRIVATE KEY-----", "-----BEGIN "),
-        *("0123456789", "abcdef", "\x01", "\x0b", "é", "{", "}", "[", "sess", "id", "pass"),
+        *(
+            "0123456789",
+            "abcdef",
+            "\x01",
+            "\x0b",
+            "é",
+            "{",
+            "}",
+            "[",
+            "sess",
+            "id",
+            "pass",
+        ),
     ]
 )
 
@@ -126,8 +149,10 @@ def test_whatever_a_rule_finds_leaves_its_trace(name: str, data: st.DataObject) 
 def test_what_is_met_twice_is_known_and_its_numbers_make_no_difference() -> None:
     """Not what is met once: a text with a random id never comes again."""
     known = Screen()
-    lines = [b"took %d ms, request 550e8400-e29b-41d4-a716-44665544%04d" % (n, n)
-             for n in range(1000, 1004)]
+    lines = [
+        b"took %d ms, request 550e8400-e29b-41d4-a716-44665544%04d" % (n, n)
+        for n in range(1000, 1004)
+    ]
 
     for number, line in enumerate(lines):
         assert (skeleton(line) in known.harmless) == (number >= 2)

@@ -203,9 +203,7 @@ class ErrorLogger:
         redactor = Redactor(
             settings.redact,
             _checked(redaction_rules),
-            lambda: redaction_key(
-                settings.log_dir, group_access=settings.group_access
-            ),
+            lambda: redaction_key(settings.log_dir, group_access=settings.group_access),
         )
         encoder = Encoder(settings.max_line_bytes, redactor=redactor)
         self._errors_by_type = ErrorCounts()
@@ -319,22 +317,21 @@ class ErrorLogger:
 
 
 def _checked(rules: Mapping[str, OwnRule] | None) -> dict[str, OwnRule]:
-    checked: dict[str, OwnRule] = {}
-    for name, rule in (rules or {}).items():
-        if not re.fullmatch("[a-z0-9_]+", name):
-            expected = "names of lower-case letters, digits and _"
+    given: Mapping[Any, Any] = rules or {}
+    for name, rule in given.items():
+        if not isinstance(name, str) or not re.fullmatch("[a-z0-9_]+", name):
+            expected = "rules with names of lower-case letters, digits and _"
             raise SettingError("redaction_rules", name, expected)
-        try:
-            checked[name] = re.compile(rule) if isinstance(rule, str) else rule
-        except re.error:
-            raise SettingError(
-                "redaction_rules", rule, "a regular expression that compiles"
-            ) from None
-        if not (isinstance(rule, str | re.Pattern) or callable(rule)):
-            raise SettingError(
-                "redaction_rules", rule, "regular expressions or functions"
-            )
-    return checked
+        if isinstance(rule, str):
+            try:
+                re.compile(rule)
+            except re.error as error:
+                expected = f"a regular expression that compiles ({error})"
+                raise SettingError("redaction_rules", rule, expected) from None
+        elif not isinstance(rule, re.Pattern) and not callable(rule):
+            expected = "regular expressions or functions"
+            raise SettingError("redaction_rules", rule, expected)
+    return dict(given)
 
 
 _LOG_ERROR = ErrorLogger.log_error

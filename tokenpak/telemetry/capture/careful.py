@@ -24,7 +24,6 @@ from tokenpak.telemetry.capture.sanitise import (
 from tokenpak.telemetry.capture.shorten import shorten
 from tokenpak.telemetry.capture.stack import StackCache, format_exactly, json_text
 
-
 _MOST: Final = 16
 """How many times the length of a line is searched for secrets in a context; the rest is
 left out, and would not have been in the line."""

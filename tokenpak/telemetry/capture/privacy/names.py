@@ -102,13 +102,14 @@ NAMES: Final = (
     Name(
         "key",
         _keys(),
-        "`…_key`, where … is " + ", ".join(f"`{word}`" for word in _BEFORE_KEY)
+        "`…_key`, where … is "
+        + ", ".join(f"`{word}`" for word in _BEFORE_KEY)
         + "; `?key=`",
         # With what is before it, or ``"cache_key":`` would be one.
-        tuple(
-            dict.fromkeys(skeleton(word) + "[-_. ]?ky" for word in _BEFORE_KEY)
-        )
-        + (r"[?&;]ky",),
+        (
+            *dict.fromkeys(skeleton(word) + "[-_. ]?ky" for word in _BEFORE_KEY),
+            "[?&;]ky",
+        ),
     ),
     Name(
         "auth",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, cast
+from typing import Final
 
 from tokenpak.telemetry.capture.privacy.mark import MARK, Marks
 from tokenpak.telemetry.capture.privacy.names import is_secret_name
@@ -250,8 +250,10 @@ class Redactor:
     ) -> str:
         try:
             if isinstance(rule, re.Pattern):
-                return rule.sub(lambda match: self._marks.make(name, match[0]), text)
-            return str.__str__(cast("Callable[[str], str]", rule)(text))
+                return rule.sub(
+                    lambda match: match[0] and self._marks.make(name, match[0]), text
+                )
+            return str.__str__(rule(text))
         except BaseException:  # user code
             return f"[redacted: the rule {name} failed]"
 

@@ -11,8 +11,8 @@ this skeleton holds a secret, whatever its digits are.  It is learnt when it is 
 the second time: a text with a random id in it is never met again.  What is not known is
 searched, first for the words that secrets begin with, then by the rules themselves.
 
-What is looked at is encoded JSON.  In that, secrets look as they do in the text, but for
-quotes, backslashes and control characters, which the expressions allow for.
+What is looked at is encoded JSON.  In that, secrets look as they do in the text, but
+for quotes, backslashes and control characters, which the expressions allow for.
 """
 
 from __future__ import annotations
@@ -146,7 +146,6 @@ class Screen:
                     self._learn(skeleton)
             at = classes.find(RUN, end)
         return False
-
 
     def _found(self, near: str, text: str) -> bool:
         return any(

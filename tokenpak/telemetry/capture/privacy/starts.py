@@ -48,7 +48,9 @@ class Starts:
             for start in rule.starts:
                 sign = start[-1] if start[-1] in _SIGNS else ""
                 pairs = groups.setdefault(sign, {})
-                pairs.setdefault(start[-2:] if sign else start, []).append((start, rule))
+                pairs.setdefault(start[-2:] if sign else start, []).append(
+                    (start, rule)
+                )
         self._groups = [
             (sign, [(pair, words) for pair, words in pairs.items()])
             for sign, pairs in groups.items()
@@ -72,7 +74,7 @@ class Starts:
 
 
 def one_of(words: Iterable[str]) -> str:
-    """Return an expression for *words* in which none is tried character by character."""
+    """Return an expression for *words* that looks at their common parts once."""
     tree: dict[str, Any] = {}
     for word in words:
         node = tree

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from tokenpak.telemetry.capture.privacy.mark import MARK
@@ -172,7 +173,9 @@ def name_spans(text: str, *, source: bool = False) -> Iterator[tuple[int, int]]:
         code = source and not in_literal(text, match.start())
         if code:
             expression = _QUOTED
-        found = None if in_mark(text, match) else compiled(expression).match(text, after)
+        found = (
+            None if in_mark(text, match) else compiled(expression).match(text, after)
+        )
         if found is not None:
             group = "quoted" if found["quote"] is not None else "secret"
             start, stop = found.span(group)
@@ -254,13 +257,11 @@ def redact_text(
     rules += [rule for rule in SCHEMES if rule.starts[0] in low]
     rules += more(text)
     for rule in rules:
-        name = rule.name
         if rule.starts and text.count(rule.starts[0]) > MAX_STARTS:
             text = first_parts(text, rule.starts[0])
-        text = replace(
-            text, rule_spans(rule, text), lambda secret, name=name: mark(name, secret)
-        )
-    return replace(text, name_spans(text, source=source), lambda s: mark("named_secret", s))
+        text = replace(text, rule_spans(rule, text), partial(mark, rule.name))
+    names = name_spans(text, source=source)
+    return replace(text, names, partial(mark, "named_secret"))
 
 
 __all__ = [

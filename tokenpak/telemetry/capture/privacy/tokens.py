@@ -261,7 +261,9 @@ TOKENS: Final = (
         _LEAKS,
         trace=r"gls?_[g-zA-Z]{6}",
     ),
-    _token("vault_token", "`hvs.…`, `hvb.…`", "hvs. hvb.", "[A-Za-z0-9_-]{60,}", _LEAKS),
+    _token(
+        "vault_token", "`hvs.…`, `hvb.…`", "hvs. hvb.", "[A-Za-z0-9_-]{60,}", _LEAKS
+    ),
     _token("postman_key", "`PMAK-…`", "PMAK-", "[a-f0-9]{24}-[a-f0-9]{34}", _LEAKS),
     _token("newrelic_key", "`NRAK-…`", "NRAK-", "[A-Za-z0-9]{27}", _LEAKS),
     _token(

@@ -21,6 +21,7 @@ MODULES: Final = (
     "caller_first",
     "caller_deep",
     "caller_events",
+    "redaction",
     "throughput",
     "threads",
     "processes",

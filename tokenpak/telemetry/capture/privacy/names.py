@@ -34,8 +34,8 @@ _BEFORE_KEY: Final = (
     "subscription",
     "webhook",
 )
-_BLANK: Final = r"""["'\]\) \t\r\n\\]*"""
-_GAP: Final = rf"{_BLANK}(?:(?<=\\)[abfnrtv]{_BLANK})*"
+_BLANK: Final = r"""["'\]\) \t\r\n\\]*+"""
+_GAP: Final = rf"{_BLANK}(?:(?<=\\)[abfnrtv]{_BLANK})*+"
 """Between name and sign, also in JSON inside JSON, or in the repr of a text."""
 _SIGN: Final = r"(?:={1,3}>?|:(?!//)=?)"
 

@@ -161,11 +161,15 @@ class Redactor:
         head = str.__getitem__(text, slice(limit + MARGIN))
         if not self.active:
             return head[:limit]
-        if length <= limit:
-            return self.text(head)
-        # What reaches over the end of what is searched goes.
+        if length <= len(head):
+            found = self.text(head)
+            return found if length <= limit else found[:limit]
+        # What reaches over the end of what is searched goes: it may be half a secret.
         last = max(head.rfind(blank, limit) for blank in " \n\t\"',")
-        return self.text(head[: max(last, limit)])[:limit]
+        if last >= 0:
+            return self.text(head[:last])[:limit]
+        found = self.text(head)  # one word without an end
+        return found[: max(0, len(found) - MARGIN)][:limit]
 
     def cut(self, text: str, limit: int) -> str:
         """Return the same of a text that is searched later, unless it is cut."""

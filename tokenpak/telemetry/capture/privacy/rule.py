@@ -66,7 +66,7 @@ def rich(letters: int) -> str:
     For tokens of whose beginning a skeleton has little: their trace asks for the same
     letters.  A random text of 20 letters and digits has about 14 of them.
     """
-    return rf"(?=(?:[a-f0-9]*[g-zA-Z]){{{letters}}})"
+    return rf"(?=(?:[a-f0-9]*+[g-zA-Z]){{{letters}}})"
 
 
 @cache

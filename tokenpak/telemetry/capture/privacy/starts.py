@@ -2,8 +2,8 @@
 Which rules might find something in a text, by the words that their secrets begin with.
 
 To look for each word by itself would take sixty passes.  Most words end in one of a few
-signs, and then in few pairs of characters: if the text has not the sign, or not the
-pair, it has none of the words either.
+signs, and then in few pairs of characters, or they have a capital letter: if the text
+has not the sign, or not the pair, it has none of the words either.
 
 Nearly all tokens have a *run*: 16 letters, digits, ``_`` and ``-`` in a row.  A text
 without one needs no such look at all, and to see that takes one pass.
@@ -46,16 +46,13 @@ class Starts:
         groups: dict[str, dict[str, _Words]] = {}
         for rule in rules:
             for start in rule.starts:
-                sign = start[-1] if start[-1] in _SIGNS else ""
-                pairs = groups.setdefault(sign, {})
-                pairs.setdefault(start[-2:] if sign else start, []).append(
-                    (start, rule)
-                )
+                pairs = groups.setdefault(_sign(start), {})
+                last = start[-2:] if start[-1] in _SIGNS else start
+                pairs.setdefault(last, []).append((start, rule))
         self._groups = [
-            (sign, [(pair, words) for pair, words in pairs.items()])
+            (sign, [(pair[0], pair, words) for pair, words in pairs.items()])
             for sign, pairs in groups.items()
         ]
-
         self._any = one_of(start for rule in rules for start in rule.starts)
 
     def in_short(self, text: str) -> bool:
@@ -67,10 +64,18 @@ class Starts:
         found: list[Rule] = []
         for sign, pairs in self._groups:
             if sign in text:
-                for pair, words in pairs:
-                    if pair in text:
+                for first, pair, words in pairs:
+                    # To look for one character takes a tenth of the time.
+                    if first in text and pair in text:
                         found += [rule for start, rule in words if start in text]
         return found if len(found) < 2 else [r for r in self._rules if r in found]
+
+
+def _sign(start: str) -> str:
+    """Return the character of *start* that is the rarest, as a rule."""
+    if start[-1] in _SIGNS:
+        return start[-1]
+    return next((c for c in reversed(start) if not c.islower()), start[0])
 
 
 def one_of(words: Iterable[str]) -> str:

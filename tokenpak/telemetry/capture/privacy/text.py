@@ -21,9 +21,9 @@ from tokenpak.telemetry.capture.privacy.starts import RUNLESS, Starts, has_run
 from tokenpak.telemetry.capture.privacy.tokens import TOKENS
 
 MAX_FINDS: Final = 100
-MAX_NAMES: Final = 200
+MAX_NAMES: Final = 120
 """How many names a text may have, with a value or without."""
-MAX_STARTS: Final = 1_000
+MAX_STARTS: Final = 500
 """How often the beginning of one form may be in it, which need not be more."""
 
 _QUOTED: Final = (
@@ -159,7 +159,8 @@ def name_spans(text: str, *, source: bool = False) -> Iterator[tuple[int, int]]:
     low = lowered(text)
     upcoming: list[tuple[re.Match[str], Name]] = []
     for name in NAMES:
-        if name.word in low:
+        # The letter first: that takes a tenth of the time, where there is none.
+        if name.word[0] in low and name.word in low:
             first = compiled(name.head).search(low)
             if first is not None:
                 upcoming.append((first, name))

@@ -45,7 +45,8 @@ TOKENS: Final = (
         "PEM: from its BEGIN to its END, or to the end of the text",
         ("PRIVATE KEY",),
         r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-        r".*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+        r"(?:[^-]++|-(?!----END [A-Z0-9 ]{0,40}PRIVATE KEY))*+"
+        r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?(?:-----)?)?",
         "https://www.rfc-editor.org/rfc/rfc7468",
     ),
     _token(

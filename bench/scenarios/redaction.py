@@ -26,28 +26,7 @@ from tokenpak.telemetry.error_logger import ErrorLogger
 CALLS_A_BLOCK = 200
 HOSTILE_BYTES = 33_000
 
-_WORDS = [
-    "the",
-    "a",
-    "quick",
-    "model",
-    "failed",
-    "with",
-    "rate",
-    "limit",
-    "reached",
-    "please",
-    "retry",
-    "in",
-    "seconds",
-    "provider",
-    "answer",
-    "stream",
-    "cut",
-    "length",
-    "content",
-    "filter",
-]
+_WORDS = ("model", "failed", "rate", "limit", "please", "retry", "provider", "answer")
 _PROVIDER = (
     "Error code: 429 - {{'error': {{'message': 'Rate limit reached for gpt-4 in "
     "organization org-xxx on requests per min (RPM): Limit {0}, Used {1}, Requested 1. "

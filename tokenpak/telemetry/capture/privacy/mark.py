@@ -9,13 +9,12 @@ a telephone number) must be kept from those.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, Final
 
 HASH_BYTES: Final = 4
 MARK: Final = r"\[redacted:[a-z0-9_]+(?::[0-9a-f]{8})?\]"
-_MARK: Final = re.compile(MARK)
 
 
 class Marks:
@@ -38,14 +37,8 @@ class Marks:
         return bool(self._hash)
 
     def prepare(self) -> None:
-        """Get what the first secret would have to wait for: files are read for it."""
+        """Get the key, which the first secret would have to wait for."""
         key = self._key()
-        try:
-            # Without OpenSSL, which hashlib loads for milliseconds.
-            from _blake2 import blake2b  # noqa: PLC0415
-        except ImportError:
-            from hashlib import blake2b  # noqa: PLC0415
-
         self._hash.setdefault(
             "it", lambda secret: blake2b(secret, digest_size=HASH_BYTES, key=key)
         )
@@ -58,13 +51,8 @@ class Marks:
             digest = self._hash["it"](secret.encode(errors="surrogatepass"))
             return f"[redacted:{name}:{digest.hexdigest()}]"
         except Exception:
-            # No key and no module: the secret is kept from the log all the same.
+            # No key: the secret is kept from the log all the same.
             return f"[redacted:{name}]"
 
 
-def without_marks(text: str) -> str:
-    """Return *text* without the marks in it."""
-    return _MARK.sub("", text)
-
-
-__all__ = ["HASH_BYTES", "MARK", "Marks", "without_marks"]
+__all__ = ["HASH_BYTES", "MARK", "Marks"]

@@ -4,10 +4,13 @@ Personal data: for the setting ``redact="personal"``, beside the credentials.
 E-mail addresses are not sought by an expression that begins with what comes before the
 ``@``: of a long text without one it would try each end from each beginning.  What is
 found of numbers is taken as a whole, once, and then looked at by its digits.
+
+Imported where the setting asks for it alone.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -52,8 +55,6 @@ def is_ipv6(text: str) -> bool:
     """Return whether *text*, of hex digits, colons and points, is an address."""
     if len(text) > 45 or text.count(":") < 2 or text in {"::", "::1"}:
         return False
-    import ipaddress  # noqa: PLC0415  (for this setting alone)
-
     try:
         ipaddress.IPv6Address(text)
     except ValueError:

@@ -13,7 +13,7 @@ from typing import Final
 
 from tokenpak.telemetry.capture.privacy.mark import MARK, Marks
 from tokenpak.telemetry.capture.privacy.names import is_secret_name
-from tokenpak.telemetry.capture.privacy.rule import Rule
+from tokenpak.telemetry.capture.privacy.rule import Rule, compiled
 from tokenpak.telemetry.capture.privacy.screen import Screen
 from tokenpak.telemetry.capture.privacy.text import TOKEN_STARTS, redact_text
 from tokenpak.telemetry.capture.sanitise import Plain, unique
@@ -27,12 +27,11 @@ its first part."""
 _MAX_CLEAN: Final = 1_000
 """How many short texts are remembered in which there was nothing: keys, mostly."""
 _UNSEARCHED: Final = "[redacted: this text could not be searched]"
-_SOURCE_LINE: Final = re.compile(
+_SOURCE_LINE: Final = (
     r'File "[^"\n]*", line [0-9]+(?:, in [^\n]*)?\n[ |+-]*( {4}[^\n]*)'
 )
-_END: Final = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_END: Final = r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _LONGEST_KEY: Final = 65_536
-_MARK: Final = re.compile(MARK)
 
 
 class Redactor:
@@ -66,13 +65,13 @@ class Redactor:
             for name, rule in (own or {}).items()
         ]
         self._screen = Screen()
-        self._personal = level == "personal"
-        if self._personal:
-            from tokenpak.telemetry.capture.privacy.personal import (  # noqa: PLC0415
-                personal_in,
-            )
+        self._may_be_personal: Callable[[str], bool] | None = None
+        if level == "personal":
+            # Not before: it is not small, and few ask for it.
+            from tokenpak.telemetry.capture.privacy import personal  # noqa: PLC0415
 
-            self._more = personal_in
+            self._more = personal.personal_in
+            self._may_be_personal = personal.may_be_personal
         self.active = self._known or bool(self._own)
         self.harmless = self._screen.harmless
 
@@ -102,19 +101,12 @@ class Redactor:
             return True
         if self._own:
             return False
-        if self._personal:
-            return all(
-                not self._screen.suspects(piece) and self._nothing_personal(piece)
+        if self._may_be_personal is not None:
+            return not any(
+                self._screen.suspects(piece) or self._may_be_personal(piece.decode())
                 for piece in pieces
             )
         return self._screen.clears(pieces, skeleton)
-
-    def _nothing_personal(self, line: bytes) -> bool:
-        from tokenpak.telemetry.capture.privacy.personal import (  # noqa: PLC0415
-            may_be_personal,
-        )
-
-        return not may_be_personal(line.decode())
 
     def text(self, text: str) -> str:
         """Return *text* with marks in place of secrets."""
@@ -135,13 +127,13 @@ class Redactor:
             tail = text[start:]
             begin = text.rfind("PRIVATE KEY", max(0, start - _LONGEST_KEY), start)
             if begin >= 0:
-                half = _END.search(tail)
+                half = compiled(_END).search(tail)
                 tail = tail[half.end() :] if half else ""
             left_out = f"\n...[{len(text) - 4 * limit:,} characters left out]...\n"
             return self.window(text, 2 * limit) + left_out + self.trace(tail, limit)
         parts: list[str] = []
         end = 0
-        for match in _SOURCE_LINE.finditer(text):
+        for match in compiled(_SOURCE_LINE).finditer(text):
             parts += (self.text(text[end : match.start(1)]), self.frames(match[1]))
             end = match.end()
         return "".join(parts) + self.text(text[end:])
@@ -231,7 +223,7 @@ class Redactor:
 
     def _whole(self, value: Plain) -> str:
         text = value if isinstance(value, str) else repr(value)
-        if _MARK.fullmatch(text):
+        if compiled(MARK).fullmatch(text):
             return text
         return self._marks.make("named_secret", text)
 

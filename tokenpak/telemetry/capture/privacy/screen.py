@@ -17,7 +17,6 @@ for quotes, backslashes and control characters, which the expressions allow for.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -34,7 +33,7 @@ MAX_LENGTH: Final = 2_000
 _JOINTS: Final = frozenset(b"./:")
 """What may stand between the beginning of a token and its run: SG.…, …:AA…"""
 _NEAR: Final = 128
-_ONE_WORD: Final = re.compile('"?[A-Za-z0-9_-]*"?')
+_ONE_WORD: Final = '"?[A-Za-z0-9_-]*"?'
 """In such a text, an id as a rule, there is neither a name with a sign nor a scheme."""
 
 
@@ -50,6 +49,7 @@ class Screen:
     def __init__(self) -> None:
         self.harmless: set[bytes] = {b"", b"-" * 4}
         self._seen: dict[int, bool] = {}
+        self._one_word = compiled(_ONE_WORD).fullmatch
         self._names = [(name.word, _suspicion(name)) for name in NAMES]
         folded = [rule.trace for rule in SCHEMES if rule.fold]
         folded += [name.trace for name in NAMES]
@@ -109,7 +109,7 @@ class Screen:
         """Return whether *line*, encoded JSON, may hold a secret."""
         # Written for speed: this is for each text that was never met before.
         text = line.decode()
-        if " " not in text and _ONE_WORD.fullmatch(text) is not None:
+        if " " not in text and self._one_word(text) is not None:
             return TOKEN_STARTS.in_short(text) and self._found(text, text)
         # RUNLESS, word for word.
         if "PRIVATE KEY" in text or "Q~" in text or "whsec_" in text:

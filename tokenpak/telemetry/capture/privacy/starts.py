@@ -53,11 +53,15 @@ class Starts:
             (sign, [(pair[0], pair, words) for pair, words in pairs.items()])
             for sign, pairs in groups.items()
         ]
-        self._any = one_of(start for rule in rules for start in rule.starts)
+        self._any: re.Pattern[str] | None = None
 
     def in_short(self, text: str) -> bool:
         """Return whether *text* has one of the words, or is long."""
-        return len(text) > 200 or compiled(self._any).search(text) is not None
+        if len(text) > 200:
+            return True
+        if self._any is None:
+            self._any = compiled(one_of(s for rule in self._rules for s in rule.starts))
+        return self._any.search(text) is not None
 
     def within(self, text: str) -> list[Rule]:
         """Return the rules of which *text* has a word, in their order."""

@@ -9,6 +9,7 @@ out: that is what a text is full of that somebody made to keep us busy.
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -35,15 +36,14 @@ _BARE: Final = rf"""[ \t]*(?P<secret>{_BRACES}|[^\s"'&,;<>\\]+)"""
 _LINE: Final = rf"""[ \t]*(?P<secret>{_BRACES}|[^\r\n"'\\]+)"""
 VALUE: Final = f"(?:{_QUOTED}|{_BARE})"
 HEADER: Final = f"(?:{_QUOTED}|{_LINE})"
-_LITERAL_BEFORE: Final = re.compile(
+_LITERAL_BEFORE: Final = (
     r""""[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*'"""
 )
-_FIELD: Final = re.compile(r"\{[^{}]*")
+_FIELD: Final = r"\{[^{}]*"
 _LONGEST_LINE: Final = 500
-_EMPTY: Final = re.compile(
-    r"(?:[\s*\[\](){}.:]|%[sdr])*|x{3,}|null|none|true|false|undefined"
-    rf"|(?:(?:bearer|basic|token|digest)\s+)?{MARK}[\])}}.:]*",
-    re.IGNORECASE | re.ASCII,
+_EMPTY: Final = (
+    r"(?i:(?:[\s*\[\](){}.:]|%[sdr])*|x{3,}|null|none|true|false|undefined"
+    rf"|(?:(?:bearer|basic|token|digest)\s+)?{MARK}[\])}}.:]*)"
 )
 """Values that are none, placeholders, or what another rule has replaced."""
 _SPACE: Final = r"(?:[ \t\r\n]|%20|\+|\\[nrt])+"
@@ -63,8 +63,6 @@ def looks_random(token: str) -> bool:
 
 def holds_colon(token: str) -> bool:
     """Return whether *token* is the Base64 of user:password."""
-    import binascii  # noqa: PLC0415  (in C, and seldom needed)
-
     try:
         plain = token.rstrip("=").replace("-", "+").replace("_", "/")
         return b":" in binascii.a2b_base64(plain + "=" * (-len(plain) % 4))
@@ -180,10 +178,10 @@ def name_spans(text: str, *, source: bool = False) -> Iterator[tuple[int, int]]:
         if found is not None:
             group = "quoted" if found["quote"] is not None else "secret"
             start, stop = found.span(group)
-            if group == "secret" and not _EMPTY.fullmatch(text, start, stop):
+            if group == "secret" and not compiled(_EMPTY).fullmatch(text, start, stop):
                 while stop > start and text[stop - 1] in ")]}.:":
                     stop -= 1
-            kept = source and _FIELD.fullmatch(text, start, stop)
+            kept = source and compiled(_FIELD).fullmatch(text, start, stop)
             if not kept and is_value(text[start:stop], name, quoted=group == "quoted"):
                 yield start, stop
                 after = stop
@@ -206,7 +204,7 @@ def in_literal(text: str, at: int) -> bool:
     start = text.rfind("\n", 0, at) + 1
     if at - start > _LONGEST_LINE:
         return True
-    before = _LITERAL_BEFORE.sub("", text[start:at])
+    before = compiled(_LITERAL_BEFORE).sub("", text[start:at])
     return '"' in before or "'" in before
 
 
@@ -221,7 +219,7 @@ def in_mark(text: str, match: re.Match[str]) -> bool:
 
 def is_value(value: str, name: Name, *, quoted: bool) -> bool:
     """Return whether *value*, of *name*, may be a secret."""
-    if _EMPTY.fullmatch(value):
+    if compiled(_EMPTY).fullmatch(value):
         return False
     if name.weak:
         if value.isdecimal():

@@ -15,7 +15,7 @@ import pytest
 from tests.capture.secrets_corpus import SECRETS
 from tokenpak.telemetry.error_logger import ErrorLogger
 from tokenpak.telemetry.errors import SettingError
-from tokenpak.telemetry.store.redaction_key import KEY_NAME
+from tokenpak.telemetry.store.names import KEY_NAME
 
 MakeLogger = Callable[..., ErrorLogger]
 SECRET = SECRETS[0].text

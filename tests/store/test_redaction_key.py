@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tokenpak.telemetry.store.redaction_key import KEY_BYTES, KEY_NAME, redaction_key
+from tokenpak.telemetry.read.strays import find_strays
+from tokenpak.telemetry.store.names import KEY_NAME
+from tokenpak.telemetry.store.redaction_key import KEY_BYTES, redaction_key
 
 
 def mode(path: Path) -> int:
@@ -108,3 +110,13 @@ def test_a_key_that_cannot_be_written_leaves_nothing_behind(
 
     assert len(redaction_key(str(log_dir))) == KEY_BYTES
     assert list(log_dir.iterdir()) == []
+
+
+def test_s5_a_key_that_others_may_read_is_found(log_dir: Path) -> None:
+    """It belongs where it is, and a mode that is too wide is told."""
+    redaction_key(str(log_dir))
+    assert list(find_strays(str(log_dir), [], group_access=False)) == []
+    (log_dir / KEY_NAME).chmod(0o644)
+
+    (finding,) = find_strays(str(log_dir), [], group_access=False)
+    assert (finding.kind, finding.path) == ("exposed", str(log_dir / KEY_NAME))

@@ -19,8 +19,8 @@ from tokenpak.telemetry.store.modes import (
     make_directories,
     set_mode,
 )
+from tokenpak.telemetry.store.names import KEY_NAME
 
-KEY_NAME: Final = "redaction.key"
 KEY_BYTES: Final = 32
 _FLAGS: Final = (
     getattr(os, "O_CLOEXEC", 0)

@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from tokenpak.telemetry.capture.privacy.mark import MARK, Marks
+from tokenpak.telemetry.capture.privacy.mark import Marks
 from tokenpak.telemetry.capture.privacy.names import is_secret_name
 from tokenpak.telemetry.capture.privacy.rule import Rule, compiled
 from tokenpak.telemetry.capture.privacy.screen import Screen
-from tokenpak.telemetry.capture.privacy.text import TOKEN_STARTS, redact_text
+from tokenpak.telemetry.capture.privacy.text import TOKEN_STARTS, is_empty, redact_text
 from tokenpak.telemetry.capture.sanitise import Plain, unique
 
 OwnRule = str | re.Pattern[str] | Callable[[str], str]
@@ -73,7 +73,9 @@ class Redactor:
             self._more = personal.personal_in
             self._may_be_personal = personal.may_be_personal
         self.active = self._known or bool(self._own)
-        self.harmless = self._screen.harmless
+        # What a skeleton tells is about credentials alone.
+        quick = not self._own and self._may_be_personal is None
+        self.harmless = self._screen.harmless if quick else set[bytes]()
 
     def prepare(self) -> None:
         """Do what would keep the first record waiting in which a secret may be."""
@@ -223,8 +225,10 @@ class Redactor:
 
     def _whole(self, value: Plain) -> str:
         text = value if isinstance(value, str) else repr(value)
-        if compiled(MARK).fullmatch(text):
-            return text
+        # Bearer, and then a mark, says which key it is; more so than one mark for both.
+        found = self.text(text)
+        if "[redacted:" in found and is_empty(found):
+            return found
         return self._marks.make("named_secret", text)
 
     def _search(self, text: str, *, source: bool = False) -> str:

@@ -36,7 +36,7 @@ class Rule(NamedTuple):
     """A regular expression; the group ``secret``, or all of it, is replaced.  It takes
     linear time, and what may be cut off at the end of a text matches without it."""
     source: str
-    """Where the form was published."""
+    """Where the form is published; empty: it is known from use only."""
     trace: str = ""
     """A regular expression for the skeleton; empty: the starts, without hex digits."""
     check: Callable[[str], bool] | None = None

@@ -217,9 +217,14 @@ def in_mark(text: str, match: re.Match[str]) -> bool:
     )
 
 
+def is_empty(value: str) -> bool:
+    """Return whether *value* is none, a placeholder, or what is replaced already."""
+    return compiled(_EMPTY).fullmatch(value) is not None
+
+
 def is_value(value: str, name: Name, *, quoted: bool) -> bool:
     """Return whether *value*, of *name*, may be a secret."""
-    if compiled(_EMPTY).fullmatch(value):
+    if is_empty(value):
         return False
     if name.weak:
         if value.isdecimal():
@@ -268,6 +273,7 @@ __all__ = [
     "MAX_NAMES",
     "SCHEMES",
     "TOKEN_STARTS",
+    "is_empty",
     "left_out",
     "name_spans",
     "redact_text",

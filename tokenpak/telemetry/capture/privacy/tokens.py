@@ -14,12 +14,6 @@ _LEAKS: Final = (
     "https://github.com/gitleaks/gitleaks/blob/b58d3f10/config/gitleaks.toml"
 )
 _HOG: Final = "https://github.com/trufflesecurity/trufflehog/tree/main/pkg/detectors/"
-_GITHUB: Final = (
-    "https://github.blog/engineering/platform-security/"
-    "behind-githubs-new-authentication-token-formats/"
-)
-_GITLAB: Final = "https://docs.gitlab.com/security/tokens/#token-prefixes"
-
 # "task-", "disk-" and "risk-" end in "sk-", too.  The letter before it belongs to no
 # word if it is the end of an escape: \nsk-, \x0ask-, %20sk-.
 _NO_WORD: Final = (
@@ -71,7 +65,7 @@ TOKENS: Final = (
         "`sess-…`",
         ("sess-",),
         rf"sess-(?=[A-Za-z0-9]{{30}}){_NO_WORD.format('sess-')}[A-Za-z0-9]{{30}}{_REST}",
-        "https://platform.openai.com/docs/api-reference/authentication",
+        "",
         trace=r"(?<![g-zG-Z])sss-|[\\%][a-zA-Z]*sss-",
     ),
     _token("google_api_key", "`AIza…`", "AIza", "[A-Za-z0-9_-]{35}", _LEAKS),
@@ -88,7 +82,7 @@ TOKENS: Final = (
         "`GOCSPX-…`",
         "GOCSPX-",
         "[A-Za-z0-9_-]{20,}",
-        "https://developers.google.com/identity/protocols/oauth2",
+        "https://rules.sonarsource.com/secrets/RSPEC-6691/",
     ),
     _token(
         "aws_access_key",
@@ -109,22 +103,22 @@ TOKENS: Final = (
         "`ghp_…`, `gho_…`, `ghu_…`, `ghs_…`, `ghr_…`",
         "ghp_ gho_ ghu_ ghs_ ghr_",
         "[A-Za-z0-9]{36,}",
-        _GITHUB,
+        _LEAKS,
     ),
-    _token("github_pat", "`github_pat_…`", "github_pat_", "[A-Za-z0-9_]{22,}", _GITHUB),
+    _token("github_pat", "`github_pat_…`", "github_pat_", "[A-Za-z0-9_]{22,}", _LEAKS),
     _token(
         "gitlab_token",
         "`glpat-…`, `gldt-…`, `glrt-…`, `glptt-…`, `glcbt-…`, `glsoat-…`, `glft-…`",
         "glpat- gldt- glrt- glptt- glcbt- glsoat- glft-",
         r"[A-Za-z0-9_-]{20,}(?:\.[0-9a-z]{9})?",
-        _GITLAB,
+        _LEAKS,
     ),
     Rule(
         "slack_token",
         "`xoxb-…`, `xoxp-…` and their like, `xapp-…`",
         ("xox", "xapp-"),
         r"(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{16,}",
-        "https://api.slack.com/concepts/token-types",
+        _LEAKS,
     ),
     Rule(
         "slack_webhook",
@@ -132,28 +126,29 @@ TOKENS: Final = (
         ("hooks.slack.com/",),
         r"hooks\.slack\.com/(?:services|workflows|triggers)/"
         r"(?P<secret>(?:[A-Za-z0-9]{1,20}/){1,4}[A-Za-z0-9]{16,})",
-        "https://api.slack.com/messaging/webhooks",
+        _LEAKS,
     ),
     _token(
         "stripe_key",
         "`sk_live_…`, `rk_live_…`, and those of tests",
         "sk_live_ sk_test_ sk_prod_ rk_live_ rk_test_ rk_prod_",
         "[A-Za-z0-9]{10,}",
-        "https://docs.stripe.com/keys",
+        _LEAKS,
     ),
     _token(
         "stripe_webhook",
         "`whsec_…`",
         "whsec_",
         "[A-Za-z0-9+/=]{24,}",
-        "https://docs.stripe.com/webhooks",
+        "https://docs.gitguardian.com/secrets-detection/secrets-detection-engine/"
+        "detectors/specifics/stripe_webhook_secret",
     ),
     Rule(
         "huggingface_token",
         "`hf_…`",
         ("hf_",),
         rf"hf_(?=[A-Za-z0-9]{{30}}){rich(8)}[A-Za-z0-9]{{30}}{_REST}",
-        "https://huggingface.co/docs/hub/security-tokens",
+        _LEAKS,
         trace=r"h_[g-zA-Z]{8}",
     ),
     _token("huggingface_org", "`api_org_…`", "api_org_", "[A-Za-z0-9]{30,}", _LEAKS),
@@ -201,28 +196,28 @@ TOKENS: Final = (
         "`npm_…`",
         "npm_",
         "[A-Za-z0-9]{36}",
-        "https://github.blog/2021-09-23-announcing-npms-new-access-token-format/",
+        _LEAKS,
     ),
     _token(
         "pypi_token",
         "`pypi-…`",
         "pypi-",
         "[A-Za-z0-9_-]{50,}",
-        "https://docs.pypi.org/api/secrets/",
+        _LEAKS,
     ),
     Rule(
         "sendgrid_key",
         "`SG.….…`",
         ("SG.",),
         r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
-        "https://www.twilio.com/docs/sendgrid/ui/account-and-settings/api-keys",
+        _LEAKS,
     ),
     Rule(
         "twilio_key",
         "`SK…`",
         ("SK",),
         r"SK[0-9a-f]{32}(?![A-Za-z0-9])",
-        "https://www.twilio.com/docs/glossary/what-is-a-sid",
+        _LEAKS,
         trace=r"SK(?![g-zA-Z])",
     ),
     Rule(

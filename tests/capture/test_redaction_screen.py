@@ -202,3 +202,18 @@ def test_a_known_line_does_not_hide_the_secret_of_the_next_one() -> None:
         ("req-1", ValueError("plain words"), {"model": secret}),
     ):
         assert secret.encode() not in encoder.error(*arguments)
+
+
+@pytest.mark.parametrize("place", ["value", "key"])
+def test_a_secret_in_a_fragment_is_found_whatever_its_escapes(place: str) -> None:
+    """The only text on the hot path that orjson has not encoded itself."""
+    encoder = Encoder(32_000, redactor=Redactor("credentials", key=lambda: b"k" * 32))
+    secret = SECRETS[0].text
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in secret[:9]) + secret[9:]
+    for text in (secret, escaped):
+        inside = f'{{"{text}":1}}' if place == "key" else f'["{text}"]'
+        for _ in range(3):
+            line = encoder.error(
+                "req", ValueError("x"), {"f": orjson.Fragment(inside.encode())}
+            )
+            assert secret[9:].encode() not in line

@@ -119,4 +119,4 @@ def test_s5_a_key_that_others_may_read_is_found(log_dir: Path) -> None:
     (log_dir / KEY_NAME).chmod(0o644)
 
     (finding,) = find_strays(str(log_dir), [], group_access=False)
-    assert (finding.kind, finding.path) == ("exposed", str(log_dir / KEY_NAME))
+    assert (finding.kind, finding.file) == ("exposed", str(log_dir / KEY_NAME))

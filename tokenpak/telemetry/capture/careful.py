@@ -81,7 +81,7 @@ class CarefulEncoder:
             {
                 "timestamp": stamp,
                 "request_id": None if request_id is None else self._text(request_id),
-                "error_type": clean_text(name, self._limit, self._redactor.window),
+                "error_type": clean_text(name, self._limit),
                 "message": message,
                 "stack_trace": stack,
             },

@@ -243,6 +243,19 @@ def test_what_is_redacted_twice_is_redacted_once(text: str) -> None:
         assert known.text(once) == once
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[redacted:x password=12345678]",
+        "[redacted: password=12345678]",
+        "[redacted:openai_key:3f9a2c01] token=12345678]",
+    ],
+)
+def test_what_only_looks_like_a_mark_hides_nothing(text: str) -> None:
+    """A secret does not pass because somebody has put the beginning of a mark there."""
+    assert "12345678" not in redactor().text(text)
+
+
 def test_c1_an_interrupt_passes() -> None:
     """Ctrl-C that comes while nothing of the caller's runs must end the program."""
 

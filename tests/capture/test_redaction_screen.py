@@ -98,6 +98,7 @@ PIECES = st.sampled_from(
         *("a1b2c3d4", "ghijklmnop", "ZZZZZZZZ", "\n", " ", "%20", "-", "_", ".", "SK"),
         *("hf_", "r8_", ":AA", "Q~", "SG.", "ya29.", "PRIVATE KEY-----", "-----BEGIN "),
         *(
+            "\N{KELVIN SIGN}",
             "0123456789",
             "abcdef",
             "\x01",

@@ -152,10 +152,9 @@ _MAX_KNOWN: Final = 2_000
 
 
 def lowered(text: str) -> str:
-    """Return *text* in lower case, character for character."""
-    low = text.lower()
-    # A few letters become two: then only A to Z are changed.
-    return low if len(low) == len(text) else text.translate(_ASCII_LOWER)
+    """Return *text* with a to z for A to Z."""
+    # Of other letters, lower() makes two, or one of these: the Kelvin sign is a k.
+    return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
 
 
 _ASCII_LOWER: Final = {65 + n: 97 + n for n in range(26)}

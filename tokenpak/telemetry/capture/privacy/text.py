@@ -210,11 +210,11 @@ def in_literal(text: str, at: int) -> bool:
 
 def in_mark(text: str, match: re.Match[str]) -> bool:
     """Return whether the name is part of a mark: ``[redacted:github_token:…]``."""
-    start = match.start()
-    return (
-        text.startswith("]", match.end() + 8)
-        and text.rfind("[redacted:", max(0, start - 40), start) >= 0
-    )
+    start = text.rfind("[redacted:", max(0, match.start() - 40), match.start())
+    if start < 0:
+        return False
+    mark = compiled(MARK).match(text, start)
+    return mark is not None and mark.end() > match.end()
 
 
 def is_empty(value: str) -> bool:

@@ -116,6 +116,11 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=12).map("".join))
+@example("\npass:AA")
+@example("\tjwt=a1b2c3d4")
+@example("\x0bpass:x1")
+@example("Bearer \\r8_sk-sk-")
+@example("\N{KELVIN SIGN}pass:x1")
 def test_neither_is_fooled_by_pieces_of_secrets(text: str) -> None:
     """Texts made of nothing but what the rules look for."""
     line = encoded(text)

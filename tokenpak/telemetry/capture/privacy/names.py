@@ -73,6 +73,14 @@ class Name(NamedTuple):
         return f"(?:{names}){_GAP}[:=]"
 
 
+def _word(word: str) -> str:
+    r"""Return a look back: *word* is not the end of another; ``\n`` is an escape."""
+    return (
+        rf"(?:(?<![a-z]{word})|(?<=\\[abfnrtv]{word})"
+        rf"|(?<=\\x[0-9a-f]{{2}}{word})|(?<=\\u[0-9a-f]{{4}}{word}))"
+    )
+
+
 def _keys() -> str:
     words = [f"(?<={word}key)|(?<={word}[-_. ]key)" for word in _BEFORE_KEY]
     last = "".join(sorted({word[-1] for word in _BEFORE_KEY}))
@@ -86,7 +94,7 @@ def _keys() -> str:
 NAMES: Final = (
     Name(
         "pass",
-        r"pass(?:word|wd|phrase|code)s?|pass(?<![a-z]pass)",
+        rf"pass(?:word|wd|phrase|code)s?|pass{_word('pass')}",
         "`password`, `passwd`, `passphrase`, `passcode`, `pass`",
         (skeleton("pass") + r"(?:wor|w|phrs|o|)s?",),
     ),
@@ -132,7 +140,7 @@ NAMES: Final = (
         (skeleton("credential") + "s?",),
         weak=True,
     ),
-    Name("jwt", r"jwt(?<![a-z]jwt)", "`jwt`", ("jwt",), weak=True),
+    Name("jwt", rf"jwt{_word('jwt')}", "`jwt`", ("jwt",), weak=True),
     Name(
         "sig",
         r"sig(?:nature(?==)|(?<=[?&;]sig)(?==))",
@@ -153,11 +161,11 @@ _MAX_KNOWN: Final = 2_000
 
 def lowered(text: str) -> str:
     """Return *text* with a to z for A to Z."""
-    # Of other letters, lower() makes two, or one of these: the Kelvin sign is a k.
-    return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
-
-
-_ASCII_LOWER: Final = {65 + n: 97 + n for n in range(26)}
+    if text.isascii():
+        return text.lower()
+    # Bytes know no other capital letters.  A str makes two of some, and of others one
+    # of these: the Kelvin sign is a k.
+    return text.encode(errors="surrogatepass").lower().decode(errors="surrogatepass")
 
 
 def is_secret_name(key: str) -> Name | None:

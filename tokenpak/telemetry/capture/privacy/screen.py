@@ -123,7 +123,7 @@ class Screen:
         at = classes.find(RUN)
         if at >= 0 and self._token_in(line, text, classes, at):
             return True
-        low = text.lower()
+        low = line.lower().decode()
         if ":" in text or "=" in text:
             for word, suspicion in self._names:
                 if word in low and compiled(suspicion).search(low) is not None:

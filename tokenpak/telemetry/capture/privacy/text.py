@@ -46,7 +46,7 @@ _EMPTY: Final = (
     rf"|(?:(?:bearer|basic|token|digest)\s+)?{MARK}[\])}}.:]*)"
 )
 """Values that are none, placeholders, or what another rule has replaced."""
-_SPACE: Final = r"(?:[ \t\r\n]|%20|\+|\\[nrt])+"
+_SPACE: Final = r"(?:[ \t\r\n]|%20|\+|\\++[nrt])+"
 _BEARER: Final = rf"(?i:bearer){_SPACE}(?P<secret>[A-Za-z0-9._~+/-]{{8,}}=*)"
 _BASIC: Final = rf"(?i:basic){_SPACE}(?P<secret>[A-Za-z0-9+/_-]{{6,}}=*)"
 URL: Final = r"""://[^\s/:@"'<>\\]*:(?P<secret>[^\s/"'<>\\]+)@"""

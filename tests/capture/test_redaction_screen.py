@@ -223,3 +223,18 @@ def test_a_secret_in_a_fragment_is_found_whatever_its_escapes(place: str) -> Non
                 "req", ValueError("x"), {"f": orjson.Fragment(inside.encode())}
             )
             assert secret[9:].encode() not in line
+
+
+@pytest.mark.parametrize("escape", ["\\x0a", "\\u000a", "%0A", "%2f", "\\n"])
+def test_a_run_that_is_known_is_told_from_one_that_an_escape_begins(
+    escape: str,
+) -> None:
+    """In task-… no key begins, and in \\x0ask-… one does; the letters are the same."""
+    known, secret = Screen(), SECRETS[0].text
+    word = encoded(f"the {escape[1:]}{secret} is none")
+    for _ in range(4):
+        assert known.clears((word,), skeleton(word))
+
+    for text in (f"{escape}{secret}", f"the {escape}{secret}"):
+        assert known.suspects(encoded(text))
+        assert known.suspects(encoded(encoded(text).decode()))

@@ -30,8 +30,9 @@ MAX_KNOWN: Final = 1_000
 """How many skeletons are kept.  Beyond that the set is emptied."""
 MAX_LENGTH: Final = 2_000
 """How long one may be, in bytes."""
-_JOINTS: Final = frozenset(b"./:")
-"""What may stand between the beginning of a token and its run: SG.…, …:AA…"""
+_JOINTS: Final = frozenset(b"./:\\%")
+"""What may stand between the beginning of a token and its run (SG.…, …:AA…), or begin
+an escape whose last letters the run begins with (%20sk-…): alone the run tells less."""
 _NEAR: Final = 128
 _HIDDEN: Final = r"\\u00[2-7]"
 """A letter that is written as an escape, which orjson does not do: a fragment holds it.

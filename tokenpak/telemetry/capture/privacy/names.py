@@ -35,7 +35,7 @@ _BEFORE_KEY: Final = (
     "webhook",
 )
 _BLANK: Final = r"""["'\]\) \t\r\n\\]*+"""
-_GAP: Final = rf"{_BLANK}(?:(?<=\\)[abfnrtv]{_BLANK})*+"
+_GAP: Final = rf"{_BLANK}(?:[abfnrtv](?<=\\[abfnrtv]){_BLANK})*+"
 """Between name and sign, also in JSON inside JSON, or in the repr of a text."""
 _SIGN: Final = r"(?:={1,3}>?|:(?!//)=?)"
 
@@ -94,7 +94,7 @@ def _keys() -> str:
 NAMES: Final = (
     Name(
         "pass",
-        rf"pass(?:word|wd|phrase|code)s?|pass{_word('pass')}",
+        rf"pass(?:(?:word|wd|phrase|code)s?|{_word('pass')})",
         "`password`, `passwd`, `passphrase`, `passcode`, `pass`",
         (skeleton("pass") + r"(?:wor|w|phrs|o|)s?",),
     ),

@@ -119,12 +119,13 @@ PERSONAL: Final = (
 )
 
 
-_DIGITS: Final = dict.fromkeys(range(48, 58))
+_DIGITS: Final = b"0123456789"
 
 
 def personal_in(text: str) -> list[Rule]:
     """Return the rules that might find something in *text*."""
-    digits = len(text) - len(text.translate(_DIGITS))
+    data = text.encode(errors="replace")
+    digits = len(data) - len(data.translate(None, _DIGITS))
     return [
         rule
         for rule, possible in zip(

@@ -15,7 +15,7 @@ from bench.adapters import OURS, PEERS
 from bench.harness import Outcome
 from bench.model import Row, Samples, at_least, at_most
 from bench.rows import difference_row, ratio_row, rival_row, total_row, value_row
-from bench.scenarios import loop_lag
+from bench.scenarios import loop_lag, redaction
 
 Results = Mapping[str, Samples]
 """The figures of each scenario that was run, by its name."""
@@ -153,6 +153,33 @@ GOALS: Sequence[Goal] = (
             most=50,
             percent=True,
         ),
+    ),
+    Goal(
+        "redaction, nothing to redact, short texts: median",
+        "redaction",
+        _ratio(
+            "of the call without",
+            (redaction.SAME, "with"),
+            (redaction.SAME, "without"),
+            most=120,
+            percent=True,
+        ),
+    ),
+    Goal(
+        "redaction, a provider's answer, UUIDs and numbers: median",
+        "redaction",
+        _ratio(
+            "of the call without",
+            (redaction.SERVICE, "with"),
+            (redaction.SERVICE, "without"),
+            most=135,
+            percent=True,
+        ),
+    ),
+    Goal(
+        redaction.HOSTILE,
+        "redaction",
+        _value("to search", (redaction.HOSTILE, "with"), "ms", 1, 1e-6),
     ),
     Goal(_TAIL, "caller_paced", _rival("the best peer ({}), over ours", "p999", 1)),
     Goal(

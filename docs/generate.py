@@ -1,6 +1,5 @@
 """
-Write what the code knows best into the reference: settings.md, cli.md and
-exception-facts.md.
+Write what the code knows best into the reference: settings, commands, facts, redaction.
 
 What is above the mark in a page is written by hand, and kept.
 
@@ -24,6 +23,11 @@ from tokenpak.telemetry.capture.fact_table import (
     PHRASES,
     STATUSES,
 )
+from tokenpak.telemetry.capture.privacy.names import NAMES
+from tokenpak.telemetry.capture.privacy.personal import PERSONAL
+from tokenpak.telemetry.capture.privacy.rule import Rule
+from tokenpak.telemetry.capture.privacy.text import SCHEMES
+from tokenpak.telemetry.capture.privacy.tokens import TOKENS
 from tokenpak.telemetry.settings import MIB, OPTIONS, Option
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -123,12 +127,47 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+def redaction() -> str:
+    """Return a table for each kind of what is redacted."""
+    names = "\n".join(f"| {name.names} |" for name in NAMES)
+    return f"""\
+## By its form
+
+{_rules(TOKENS)}
+## By what is around it
+
+{_rules(SCHEMES)}
+## By its name
+
+| Names, in lower case |
+|---|
+{names}
+
+## Personal data
+
+{_rules(PERSONAL)}"""
+
+
+def _rules(rules: Iterable[Rule]) -> str:
+    rows = "".join(
+        f"| `{rule.name}` | {rule.what} | {_source(rule.source)} |\n" for rule in rules
+    )
+    return f"| In the mark | What | Source |\n|---|---|---|\n{rows}"
+
+
+def _source(address: str) -> str:
+    if not address:
+        return "none: known from use"
+    return f"[{address.split('/')[2].removeprefix('www.')}]({address})"
+
+
 def pages() -> dict[Path, str]:
     """Return the text of each page: its head, which is kept, and what is made."""
     made = {
         REFERENCE / "settings.md": settings(),
         REFERENCE / "cli.md": commands(),
         REFERENCE / "exception-facts.md": kinds(),
+        REFERENCE / "redaction.md": redaction(),
     }
     texts = {}
     for path, text in made.items():

@@ -48,6 +48,7 @@ GOOD: dict[str, list[Any]] = {
     "storm_every": [0, 1, 1_000_000],
     "storm_window": [0.1, 86_400],
     "exception_facts": [True, False],
+    "redact": ["credentials", "personal", "off"],
 }
 
 
@@ -82,6 +83,7 @@ WRONG: dict[str, list[Any]] = {
     "storm_every": [-1, 1_000_001, 5.0, "5", True],
     "storm_window": [*WRONG_SECONDS[:-1], 0, 86_401],
     "exception_facts": [1, 0, "yes", []],
+    "redact": [True, 1, "all", []],
 }
 WRONG_TEXTS = {
     "max_line_bytes": ["999", "32k", "1e6", "9" * 5_000, "-1"],
@@ -103,6 +105,7 @@ WRONG_TEXTS = {
     "storm_every": ["-1", "1.5"],
     "storm_window": ["0", "1m"],
     "exception_facts": ["maybe", "2", "tru"],
+    "redact": ["of", "Personal", "all"],
 }
 
 
@@ -148,6 +151,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         storm_every=100,
         storm_window=60.0,
         exception_facts=True,
+        redact="credentials",
     )
 
 

@@ -22,6 +22,7 @@ MODULES: Final = (
     "caller_deep",
     "caller_events",
     "caller_storm",
+    "redaction",
     "throughput",
     "threads",
     "processes",

@@ -24,6 +24,7 @@ COUNTS = {
     "caller_paced": ["dropped meanwhile"],
     "caller_busy": ["dropped meanwhile"],
     "caller_deep": ["dropped meanwhile"],
+    "redaction": ["dropped meanwhile"],
     "loop_lag": ["dropped meanwhile"],
     "threads": ["lost, doubled, merged, out of order, dropped"],
     "deaths": ["accepted records lost", "doubled", "processes that hung"],

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.capture.fingerprint import Fingerprint, shape_of, stack_of
+from tokenpak.telemetry.capture.privacy.redactor import Redactor
 from tokenpak.telemetry.capture.stack import StackCache
 from tokenpak.telemetry.capture.storm import MOST, MOST_MESSAGES, Held, Storms
 from tokenpak.telemetry.error_logger import ErrorLogger, log_exception
@@ -40,7 +41,7 @@ class Rig:
 
     def __init__(self, first: int = 3, every: int = 0) -> None:
         self.clock = Clock()
-        self.storms = Storms(StackCache(), first, every, WINDOW, self.clock)
+        self.storms = Storms(StackCache(Redactor()), first, every, WINDOW, self.clock)
         self.told: list[Held] = []
         self.counts = ErrorCounts()
         recorded = threading.local()
@@ -373,7 +374,7 @@ def test_a_digest_is_that_of_type_stack_and_shape() -> None:
     """The same in another process, with another cache; and for another number."""
 
     def digest(error: BaseException) -> str:
-        entry = stack_of(StackCache(), error)
+        entry = stack_of(StackCache(Redactor()), error)
         return Fingerprint(type(error), entry, shape_of(str(error))).digest()
 
     same = {digest(refused(f"after {n} s")) for n in range(5)}
@@ -410,6 +411,19 @@ def test_a_storm_is_in_the_log_as_its_first_records_and_a_summary(
     assert stats.dropped == {"storm": 1_232}
     assert stats.summaries == 1
     assert stats.accepted - stats.summaries + 1_232 == 1_235
+
+
+def test_a_summary_shows_no_secret_either(tmp_path: Path) -> None:
+    """It repeats the last message."""
+    secret = "sk-" + "proj-" + "Ab1" * 16
+    logger = ErrorLogger(log_dir=tmp_path, storm_first=1, storm_every=0)
+    for _ in range(3):
+        logger.log_error("r", refused(f"wrong key {secret}"))
+    logger.close(timeout=60)
+    text = "".join(path.read_text() for path in tmp_path.glob("errors-*.jsonl"))
+
+    assert "more like this were held back: wrong key [redacted:" in text
+    assert secret not in text
 
 
 def test_a_summary_comes_when_the_window_is_over(tmp_path: Path) -> None:

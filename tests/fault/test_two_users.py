@@ -195,7 +195,13 @@ def test_s5_two_users_share_a_directory_and_one_is_killed(
     assert verdict.accepted >= 1_000 + 1_500 + 100 + 1
     assert both_read == ("2000", "2000")
     assert after[0] == after[1] == str(len(list(log_lines(place / "logs"))))
-    assert modes == {"logs": 0o2770, ".jsonl": 0o660, "spool": 0o3770, ".spool": 0o640}
+    assert modes == {
+        "logs": 0o2770,
+        ".jsonl": 0o660,
+        ".key": 0o640,
+        "spool": 0o3770,
+        ".spool": 0o640,
+    }
     assert looked == ("2", "2")
     assert len(orphans) == 1
     assert left == orphans, "they are nobody else's to recover"

@@ -16,21 +16,26 @@ signal handlers, finalizers, forked children and asyncio tasks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.capture.gate import Gate
+from tokenpak.telemetry.capture.privacy.redactor import OwnRule, Redactor
+from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.metrics.counters import ErrorCounts
 from tokenpak.telemetry.queue.pipeline import Counts, Pipeline
 from tokenpak.telemetry.settings import (
+    RedactLevel,
     Sample,
     Settings,
     SyncPolicy,
     resolve_settings,
 )
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
+from tokenpak.telemetry.store.redaction_key import redaction_key
 
 if TYPE_CHECKING:  # see __getattr__
     from tokenpak.telemetry.scope.bind import bind, bound
@@ -168,6 +173,13 @@ class ErrorLogger:
         exception_facts: whether what an exception of openai, anthropic, httpx,
             requests, botocore or google knows goes into the context: status_code,
             provider_request_id, retry_after, kind.  Default True.
+        redact: what is replaced by a mark in messages, stack traces, request ids and
+            contexts: ``"credentials"`` (keys, tokens, passwords), ``"personal"`` (these
+            and e-mail addresses, telephone and card numbers, IP addresses) or
+            ``"off"``.  Default ``"credentials"``.
+        redaction_rules: more to replace, by a name of letters, digits and ``_``: a
+            regular expression, or a function that returns a text without it.  Where a
+            function raises, the text is left out.  Not in the environment.
 
     Raises:
         SettingError: an argument has a value that cannot be used.  (A wrong value in
@@ -199,6 +211,8 @@ class ErrorLogger:
         storm_every: int | None = None,
         storm_window: float | None = None,
         exception_facts: bool | None = None,
+        redact: RedactLevel | None = None,
+        redaction_rules: Mapping[str, OwnRule] | None = None,
     ) -> None:
         self._settings = resolve_settings(
             {
@@ -223,10 +237,19 @@ class ErrorLogger:
                 "storm_every": storm_every,
                 "storm_window": storm_window,
                 "exception_facts": exception_facts,
+                "redact": redact,
             }
         )
+        settings = self._settings
+        redactor = Redactor(
+            settings.redact,
+            _checked(redaction_rules),
+            lambda: redaction_key(settings.log_dir, group_access=settings.group_access),
+        )
         encoder = Encoder(
-            self._settings.max_line_bytes, facts=self._settings.exception_facts
+            settings.max_line_bytes,
+            facts=settings.exception_facts,
+            redactor=redactor,
         )
         self._errors_by_type = ErrorCounts()
         self._gate = Gate(
@@ -239,10 +262,11 @@ class ErrorLogger:
             self._warn_of_sample,
         )
         self._pipeline = Pipeline(
-            self._settings,
+            settings,
             encoder,
             in_child=self._reset_in_child,
             tell=lambda last: self._gate.tell(last=last),
+            at_first=redactor.prepare,
         )
         sink = self._pipeline.chains[ERRORS].sink
         self._record_error = encoder.record_error(
@@ -363,6 +387,24 @@ class ErrorLogger:
 
         """
         return self._pipeline.close(timeout)
+
+
+def _checked(rules: Mapping[str, OwnRule] | None) -> dict[str, OwnRule]:
+    given: Mapping[Any, Any] = rules or {}
+    for name, rule in given.items():
+        if not isinstance(name, str) or not re.fullmatch("[a-z0-9_]+", name):
+            expected = "rules with names of lower-case letters, digits and _"
+            raise SettingError("redaction_rules", name, expected)
+        if isinstance(rule, str):
+            try:
+                re.compile(rule)
+            except re.error as error:
+                expected = f"a regular expression that compiles ({error})"
+                raise SettingError("redaction_rules", rule, expected) from None
+        elif not isinstance(rule, re.Pattern) and not callable(rule):
+            expected = "regular expressions or functions"
+            raise SettingError("redaction_rules", rule, expected)
+    return dict(given)
 
 
 _LOG_ERROR = ErrorLogger.log_error

@@ -31,6 +31,7 @@ Rate = float
 Sample = Rate | Mapping[str, Rate] | Callable[[BaseException, Any], "bool | Rate"]
 """A rate for all; rates by the name of the error's class, ``*`` being all others; or
 what decides for an error and its context: by yes or no, or by a rate."""
+RedactLevel = Literal["credentials", "personal", "off"]
 
 
 class Settings(NamedTuple):
@@ -57,6 +58,7 @@ class Settings(NamedTuple):
     storm_every: int
     storm_window: float
     exception_facts: bool
+    redact: RedactLevel
 
 
 class Option(NamedTuple):
@@ -346,6 +348,17 @@ OPTIONS: Final = (
         _yes_or_no,
         lambda v: isinstance(v, bool),
     ),
+    Option(
+        "redact",
+        "credentials",
+        "credentials, personal or off",
+        "'credentials', 'personal' or 'off'",
+        "What is replaced by a mark in every record: keys, tokens and passwords; these "
+        "and personal data (e-mail addresses, telephone and card numbers, IP "
+        "addresses); or nothing.",
+        str,
+        lambda v: v in {"credentials", "personal", "off"},
+    ),
 )
 
 
@@ -427,6 +440,7 @@ __all__ = [
     "OPTIONS",
     "SEGMENT_BYTES",
     "Option",
+    "RedactLevel",
     "Sample",
     "Settings",
     "SyncPolicy",

@@ -16,6 +16,7 @@ import orjson
 
 from tokenpak.telemetry.capture.facts import describe
 from tokenpak.telemetry.capture.native import NATIVE, check_native
+from tokenpak.telemetry.capture.privacy.redactor import Redactor
 from tokenpak.telemetry.capture.sanitise import (
     Plain,
     class_name,
@@ -27,6 +28,9 @@ from tokenpak.telemetry.capture.shorten import shorten
 from tokenpak.telemetry.capture.stack import StackCache, format_exactly, json_text
 
 NOTHING: Final[Mapping[str, Plain]] = MappingProxyType({})
+_MOST: Final = 16
+"""How many times the length of a line is searched for secrets in a context; the rest is
+left out, and would not have been in the line."""
 
 
 class CarefulEncoder:
@@ -36,15 +40,19 @@ class CarefulEncoder:
     Args:
         max_line_bytes: the longest line, with its newline.
         stacks: the stack traces that are known.
+        redactor: what is kept out of the lines.  It sees each text before it is cut.
 
     """
 
-    def __init__(self, max_line_bytes: int, stacks: StackCache) -> None:
+    def __init__(
+        self, max_line_bytes: int, stacks: StackCache, redactor: Redactor
+    ) -> None:
         self._limit = max_line_bytes
         self._stacks = stacks
+        self._redactor = redactor
 
-    def _text(self, value: object) -> str | None:
-        return None if value is None else safe_str(value, self._limit)
+    def _text(self, value: object) -> str:
+        return safe_str(value, self._limit, cut=self._redactor.window)
 
     def event(
         self, stamp: str, event: object, request_id: object, context: object
@@ -53,8 +61,8 @@ class CarefulEncoder:
         return self._finish(
             {
                 "timestamp": stamp,
-                "request_id": self._text(request_id),
-                "event": safe_str(event, self._limit),
+                "request_id": None if request_id is None else self._text(request_id),
+                "event": self._text(event),
             },
             context,
         )
@@ -75,11 +83,11 @@ class CarefulEncoder:
             name, message, stack = class_name(cast("type", error)), "", ""
         else:
             name = class_name(type(error))
-            message, stack = safe_str(error, self._limit), ""
+            message, stack = self._text(error), ""
         return self._finish(
             {
                 "timestamp": stamp,
-                "request_id": self._text(request_id),
+                "request_id": None if request_id is None else self._text(request_id),
                 "error_type": clean_text(name, self._limit),
                 "message": message,
                 "stack_trace": stack,
@@ -113,20 +121,24 @@ class CarefulEncoder:
         except BaseException:  # user code
             given = text = "<exception str() failed>"  # what traceback prints for it
         # Of a huge message no more than a line's worth can stay, in either field.
-        message = clean_text(text, self._limit)
+        message = clean_text(text, self._limit, self._redactor.window)
         try:
             kind = self._stacks.kind(type(error))
             name = kind.name
             parts = self._stacks.parts(error, kind, json_text(message))
             stack = str(orjson.loads(b'"%b"' % b"".join(parts)))
             # Surrogates, whose escapes are there too; a str with methods of its own.
-            if given is not message and len(text) <= self._limit:
-                stack = format_exactly(error)
+            plain = type(given) is str and clean_text(text, self._limit) is text
+            if not plain and len(text) <= self._limit:
+                stack = self._exactly(error)
         except BaseException:  # not cacheable; or __notes__ or __cause__ is user code
             name = class_name(type(error))
-            stack = format_exactly(error)
+            stack = self._exactly(error)
         stack = stack.encode(errors="backslashreplace").decode()
         return name, message, stack
+
+    def _exactly(self, error: BaseException) -> str:
+        return self._redactor.trace(format_exactly(error), self._limit)
 
     def _finish(
         self,
@@ -143,14 +155,16 @@ class CarefulEncoder:
                 _refuse()  # the copy is bounded
             snapshot = orjson.loads(encoded)
         except Exception:
-            snapshot = sanitise_context(context, self._limit)
+            snapshot = sanitise_context(context, self._limit, self._redactor.cut)
         for key, value in facts.items():
             snapshot.setdefault(key, value)  # what the caller says wins
+        if self._redactor.active:
+            snapshot = self._redactor.context(snapshot, _MOST * self._limit)
         try:
             return shorten({**fields, "context": snapshot}, self._limit)
         except Exception as reason:
             stub: dict[str, Plain] = {
-                "not_encoded": f"{type(reason).__name__}: {safe_str(reason, 200)}"
+                "not_encoded": f"{type(reason).__name__}: {self._text(reason)[:200]}"
             }
             return shorten({**fields, "context": stub}, self._limit)
 

@@ -4,7 +4,7 @@ A failure or an event becomes one encoded line, in the caller's thread.
 C1  Never raises for what it is given, and touches no file (but for the source lines of
     a stack that is seen for the first time).
 C2  The line is a snapshot: nothing that the caller holds is referred to afterwards.
-C3  ``stack_trace`` is what ``traceback.format_exception`` prints.
+C3  ``stack_trace`` is what ``traceback.format_exception`` prints, but for secrets.
 
 Every call makes exactly one valid line, by a ladder: (1) orjson on the values as they
 are (see native), put between texts that are ready made; (2) a sanitised copy, shortened
@@ -33,6 +33,8 @@ from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.mark import mark
 from tokenpak.telemetry.capture.moment import MICROS, MILLISECOND, Moments, stamp
 from tokenpak.telemetry.capture.native import NATIVE
+from tokenpak.telemetry.capture.privacy.redactor import Redactor
+from tokenpak.telemetry.capture.privacy.rule import HEX
 from tokenpak.telemetry.capture.sink import Catch, Sink
 from tokenpak.telemetry.capture.stack import StackCache, kind_of
 
@@ -53,6 +55,7 @@ class Encoder:
         max_line_bytes: the longest line, with its newline; at least 1,000.
         clock: nanoseconds since the epoch.
         facts: whether what an exception itself knows goes into the context.
+        redactor: what is to be kept out of the lines; None: nothing.
 
     """
 
@@ -62,10 +65,12 @@ class Encoder:
         clock: Callable[[], int] = time.time_ns,
         *,
         facts: bool = True,
+        redactor: Redactor | None = None,
     ) -> None:
         self._limit = max_line_bytes
-        self._stacks = StackCache(facts)
-        self._careful = CarefulEncoder(max_line_bytes, self._stacks)
+        self._redactor = redactor or Redactor()
+        self._stacks = StackCache(self._redactor, facts)
+        self._careful = CarefulEncoder(max_line_bytes, self._stacks, self._redactor)
         self._moments = Moments(clock)
         self._events: dict[str, bytes] = {}
 
@@ -108,6 +113,8 @@ class Encoder:
         known_kind, sys_names = stacks.kinds.get, stacks.sys_names
         dumps, join, micros = orjson.dumps, b"".join, MICROS
         bound_here = current.get
+        watched, clears = self._redactor.active, self._redactor.clears
+        harmless = self._redactor.harmless
         targets, counted, refused, unmade, bell = sink
 
         def log_error(
@@ -155,6 +162,16 @@ class Encoder:
                     else:
                         _refuse()
                     message = dumps(text)[1:-1]
+                    name = dumps(request_id)
+                    if watched:
+                        if len(shown) > limit:
+                            _refuse()  # before 50 MB are searched
+                        # What varies; a stack's frames are redacted when it is learnt.
+                        skeleton = (name + message + shown).translate(None, HEX)
+                        if skeleton not in harmless and not clears(
+                            (name, message, shown), skeleton
+                        ):
+                            _refuse()
                     # What stacks.parts() does, for an exception that is not chained
                     # and has a message: its call is a twelfth of all.
                     if (
@@ -176,7 +193,7 @@ class Encoder:
                         (
                             prefix,
                             micros[past // 1000],
-                            dumps(request_id),
+                            name,
                             kind.fields_json,
                             message,
                             b'","stack_trace":"',
@@ -245,6 +262,8 @@ class Encoder:
         known = self._events
         dumps, join, micros = orjson.dumps, b"".join, MICROS
         bound_here = current.get
+        watched, clears = self._redactor.active, self._redactor.clears
+        harmless = self._redactor.harmless
         targets, counted, refused, unmade, bell = sink
 
         def log_event(
@@ -263,11 +282,18 @@ class Encoder:
                     if type(context) is dict and type(request_id) is str:
                         # A name that is not known, or is none: KeyError or TypeError.
                         shown = dumps(context, None, NATIVE)
+                        name = dumps(request_id)
+                        if watched and len(shown) <= limit:
+                            skeleton = (name + shown).translate(None, HEX)
+                            if skeleton not in harmless and not clears(
+                                (name, shown), skeleton
+                            ):
+                                _refuse()
                         built = join(
                             (
                                 prefix,
                                 micros[past // 1000],
-                                dumps(request_id),
+                                name,
                                 known[event],  # type: ignore[index]
                                 shown,
                                 b"}\n",
@@ -355,11 +381,20 @@ class Encoder:
             else:
                 _refuse()
             name = self._events.get(event) or self._learn_event(event)
+            identity = orjson.dumps(request_id)
+            if self._redactor.active:
+                if len(shown) > self._limit:
+                    _refuse()
+                skeleton = (identity + shown).translate(None, HEX)
+                if skeleton not in self._redactor.harmless and not (
+                    self._redactor.clears((identity, shown), skeleton)
+                ):
+                    _refuse()
             line = b"".join(
                 (
                     prefix,
                     MICROS[past // 1000],
-                    orjson.dumps(request_id),
+                    identity,
                     name,
                     shown,
                     b"}\n",
@@ -372,7 +407,7 @@ class Encoder:
         return self._careful.event(stamp(prefix, past), event, request_id, context)
 
     def _learn_event(self, event: str) -> bytes:
-        fields = b',"event":%b,"context":' % orjson.dumps(event)
+        fields = b',"event":%b,"context":' % orjson.dumps(self._redactor.text(event))
         # Names are few and short.  What is not (an id was put into it) is not kept.
         if len(event) <= 100:
             if len(self._events) >= _MAX_EVENTS:
@@ -394,6 +429,10 @@ class Encoder:
             self.record_event(sink).__code__,
             self.record_described(sink).__code__,
         )
+
+    def redact(self, text: str) -> str:
+        """Return *text* without what is to be kept out of the lines."""
+        return self._redactor.text(text) if self._redactor.active else text
 
     @property
     def stacks(self) -> StackCache:

@@ -65,6 +65,7 @@ class Gate:
         warn: Callable[[str], None],
     ) -> None:
         self._counts = counts
+        self._redact = encoder.redact
         self._sampler = None if sample == 1 else Sampler(sample, warn)
         self._storms = None
         if storm_first:
@@ -138,11 +139,12 @@ class Gate:
             return
         self._summaries.add()
         kind, entry = held.fingerprint, held.fingerprint.entry
-        message = f"{held.number:,} more like this were held back: {held.message}"
+        last = self._redact(held.message)
+        message = f"{held.number:,} more like this were held back: {last}"
         stack = ""
         if entry is not None:
             frames = orjson.loads(b'"%b"' % entry.head)
-            stack = f"{frames}: {held.message}\n"
+            stack = f"{frames}: {last}\n"
         self._describe(
             kind.cls.__name__,
             message,

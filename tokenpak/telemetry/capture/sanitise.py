@@ -33,27 +33,40 @@ def class_name(cls: type) -> str:
     return cast("str", type.__dict__["__name__"].__get__(cls))
 
 
-def clean_text(text: str, limit: int) -> str:
+Cut = Callable[[str, int], str]
+"""Returns the first characters of a text, as many as it says, without secrets."""
+
+
+def _first(text: str, limit: int) -> str:
+    return str(text[:limit])
+
+
+def clean_text(text: str, limit: int, cut: Cut = _first) -> str:
     r"""
     Return *text* without lone surrogates and no longer than *limit* characters.
 
     A lone surrogate is shown as its escape, ``\udc80``.  That is what Python prints
     for it, and what ``os.fsdecode`` made of a byte that was not UTF-8.
     """
-    cut = str(text[:limit])
+    first = cut(text, limit)
     try:
-        cut.encode()
+        first.encode()
     except UnicodeEncodeError:
-        cut = cut.encode(errors="backslashreplace").decode()
+        first = first.encode(errors="backslashreplace").decode()
     if len(text) > limit:
-        cut += f"...[{len(text) - limit:,} more characters]"
-    return cut
+        first += f"...[{len(text) - limit:,} more characters]"
+    return first
 
 
-def safe_str(value: object, limit: int, to_str: Callable[[object], str] = str) -> str:
+def safe_str(
+    value: object,
+    limit: int,
+    to_str: Callable[[object], str] = str,
+    cut: Cut = _first,
+) -> str:
     """Return ``to_str(value)`` cleaned, or a text that says why there is none."""
     try:
-        return clean_text(to_str(value), limit)
+        return clean_text(to_str(value), limit, cut)
     except BaseException as reason:  # user code, as in traceback._safe_string
         return (
             f"<{class_name(type(value))} whose str() raised {class_name(type(reason))}>"
@@ -66,15 +79,17 @@ class _Copier:
 
     Attributes:
         limit: characters a string may have.
+        cut: takes so many of it; what holds a secret must not be cut in the middle.
         left: values that may yet be copied.
         above: identities of the containers that hold the value being copied.
 
     """
 
-    __slots__ = ("above", "left", "limit")
+    __slots__ = ("above", "cut", "left", "limit")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, cut: Cut) -> None:
         self.limit = limit
+        self.cut = cut
         self.left = MAX_VALUES
         self.above: set[int] = set()
 
@@ -84,7 +99,7 @@ class _Copier:
         if value is None or value is True or value is False:
             return value
         if isinstance(value, str):
-            return clean_text(value, self.limit)
+            return clean_text(value, self.limit, self.cut)
         if isinstance(value, int):
             number = int(value)
             if number in INT_64:
@@ -112,11 +127,12 @@ class _Copier:
                     if not each.name.startswith("_")
                 ),
             )
-        return safe_str(value, self.limit)
+        return safe_str(value, self.limit, cut=self.cut)
 
     def _bytes(self, value: bytes | bytearray | memoryview) -> str:
-        head = bytes(value[: self.limit])
-        text = clean_text(head.decode(errors="backslashreplace"), self.limit)
+        # Some more, since what is longer than the limit is searched before it is cut.
+        head = bytes(value[: self.limit + 5_000])
+        text = self.cut(head.decode(errors="backslashreplace"), self.limit)
         more = len(value) - self.limit
         return text + f"...[{more:,} more bytes]" if more > 0 else text
 
@@ -138,9 +154,9 @@ class _Copier:
         numbers: dict[str, int] = {}
         for key, item in self._bounded(items):
             if self.left <= 0:
-                result[_unique("<more values left out>", result, numbers)] = None
+                result[unique("<more values left out>", result, numbers)] = None
                 break
-            name = _unique(safe_str(key, 1_000), result, numbers)
+            name = unique(safe_str(key, 1_000, cut=self.cut), result, numbers)
             result[name] = self._one(item)
         return result
 
@@ -176,7 +192,8 @@ def _big_int(number: object) -> str:
         return hex(cast("int", number))
 
 
-def _unique(name: str, taken: Mapping[str, object], numbers: dict[str, int]) -> str:
+def unique(name: str, taken: Mapping[str, object], numbers: dict[str, int]) -> str:
+    """Return *name*, or one like it that is not *taken*; *numbers* is of all calls."""
     # {1: "a", "1": "b"} has two keys; JSON readers keep only one of two that are alike.
     if name not in taken:
         return name
@@ -188,19 +205,30 @@ def _unique(name: str, taken: Mapping[str, object], numbers: dict[str, int]) -> 
     return f"{name} ({number})"
 
 
-def sanitise_context(context: object, limit: int) -> dict[str, Plain]:
+def sanitise_context(
+    context: object, limit: int, cut: Cut = _first
+) -> dict[str, Plain]:
     """
     Return *context* as a plain dict; what is no mapping is put under ``"value"``.
 
     Args:
         context: anything.
         limit: how many characters a string may have.
+        cut: what shortens one that has more.
 
     """
     if context is None:
         return {}
-    copied = _Copier(limit)._one(context)  # noqa: SLF001  (this module's own class)
+    copied = _Copier(limit, cut)._one(context)  # noqa: SLF001  (this module's own class)
     return copied if isinstance(copied, dict) else {"value": copied}
 
 
-__all__ = ["Plain", "class_name", "clean_text", "safe_str", "sanitise_context"]
+__all__ = [
+    "Cut",
+    "Plain",
+    "class_name",
+    "clean_text",
+    "safe_str",
+    "sanitise_context",
+    "unique",
+]

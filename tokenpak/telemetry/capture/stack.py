@@ -1,7 +1,9 @@
 """
 The stack trace of an exception, as JSON text, without formatting it anew each time.
 
-C3  What comes out is what ``traceback.format_exception`` prints, byte for byte.
+C3  What comes out is what ``traceback.format_exception`` prints, byte for byte, but for
+    secrets, which have a mark in their place: those of source lines when a stack is
+    learnt, those of messages each time.
 C2  No frame, local variable or exception object is kept alive.
 
 The text of the frames depends only on which instruction of which code object each
@@ -28,6 +30,7 @@ import orjson
 from tokenpak.telemetry.capture.facts import knows
 from tokenpak.telemetry.capture.index import Frame, Node, add, find
 from tokenpak.telemetry.capture.mark import plain_attributes
+from tokenpak.telemetry.capture.privacy.redactor import Redactor
 from tokenpak.telemetry.capture.sanitise import class_name
 
 MAX_STACKS: Final = 2_048
@@ -167,6 +170,7 @@ class StackCache:
     Stack traces as JSON text.  Any thread; takes no lock.
 
     Args:
+        redactor: what is kept out of them.
         facts: whether to notice exceptions that know something; see facts.
 
     Attributes:
@@ -175,7 +179,8 @@ class StackCache:
 
     """
 
-    def __init__(self, facts: bool = False) -> None:
+    def __init__(self, redactor: Redactor, facts: bool = False) -> None:
+        self._redactor = redactor
         self.facts = facts
         self.kinds: dict[type, ExceptionKind] = {}
         self._known_stacks = self._known_frames = 0
@@ -204,7 +209,7 @@ class StackCache:
         Args:
             error: the exception.
             kind: that of its class.
-            message: ``str(error)`` as the inside of a JSON string.
+            message: ``str(error)`` as the inside of a JSON string, without secrets.
 
         Raises:
             NotCacheableError: only traceback itself can print this.
@@ -250,6 +255,8 @@ class StackCache:
             if type(text) is not str:  # its own __str__ or __format__ may differ
                 raise NotCacheableError
             message = json_text(text)
+            if not self._redactor.clears_message(message):
+                message = json_text(self._redactor.text(text))
             tb = link.__traceback__
             entry = find(kind.stacks, tb) or self.learn(tb, kind)
             parts.append(entry.head + (b": " if message else b"") + message + b"\\n")
@@ -273,7 +280,7 @@ class StackCache:
 
         """
         frames = tuple(_frames(tb))
-        above = self._format(tb)
+        above = self._redactor.frames(self._format(tb))
         entry = Entry(json_text(above + kind.title), frames)
         self._known_stacks += 1
         self._known_frames += len(frames)

@@ -49,6 +49,10 @@ class Counts(NamedTuple):
     durable: bool
 
 
+def _nothing() -> None:
+    pass
+
+
 class Pipeline:
     """
     The queues of one logger.
@@ -59,6 +63,7 @@ class Pipeline:
         in_child: what else a forked child resets.
         tell: records what is due of the logger's own, at the end of the process
             (True) all; returns in how many seconds something is due again.
+        at_first: what else is done with the first record, which waits for files anyway.
 
     """
 
@@ -68,10 +73,12 @@ class Pipeline:
         encoder: Encoder,
         in_child: Callable[[], None],
         tell: Callable[[bool], float] = lambda _: float("inf"),
+        at_first: Callable[[], None] = _nothing,
     ) -> None:
         self._settings = settings
         self._in_child = in_child
         self._tell = tell
+        self._at_first = at_first
         self._pid = os.getpid()
         self._slots = settings.max_pending_bytes // SEGMENT_BYTES
         self._files = OsFiles(group_access=settings.group_access)
@@ -121,6 +128,7 @@ class Pipeline:
     def _open_chain(self, stream: str) -> Segment:
         # Registered before the first file is opened: a fork may come in between.
         process.register(self)
+        self._at_first()
         directories = spool_directories(
             self._settings.log_dir, self._settings.spool_dir
         )

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Final
 
 from tokenpak.telemetry.read.copies import INDEX, QUARANTINE
 from tokenpak.telemetry.read.finding import Finding
-from tokenpak.telemetry.store.names import ARCHIVE_DIR, SPOOL_DIR, parse_log_name
+from tokenpak.telemetry.store.names import (
+    ARCHIVE_DIR,
+    KEY_NAME,
+    SPOOL_DIR,
+    parse_log_name,
+)
 from tokenpak.telemetry.store.spool import NEW_PREFIX, SUFFIX
 
 if TYPE_CHECKING:
@@ -64,6 +69,8 @@ def find_strays(
 def _in_log_dir(path: str, name: str) -> str | None:
     if name in {ARCHIVE_DIR, SPOOL_DIR}:
         return None if os.path.isdir(path) else "is not a directory"
+    if name == KEY_NAME:
+        return None
     if name in {QUARANTINE, INDEX}:
         return None  # of a repair, which made this directory
     return _in_archive(path, name)

@@ -5,6 +5,7 @@ What the files of a log directory are called, and which day is theirs.
     archive/errors-2026-03-24.jsonl.gz    a finished day
     archive/errors-2026-03-24.1.jsonl.gz  records that came after the day was archived
     spool/                                what has been accepted and not yet appended
+    redaction.key                         of the marks in the place of secrets
 
 A *stream* is a series of daily files.  Days are UTC (S3).  Pure functions on names,
 but for list_log_files(), which lists directories and opens nothing.
@@ -23,6 +24,7 @@ STREAMS: Final = (ERRORS, EVENTS)
 
 ARCHIVE_DIR: Final = "archive"
 SPOOL_DIR: Final = "spool"
+KEY_NAME: Final = "redaction.key"
 
 _NAME: Final = re.compile(
     r"(?P<stream>errors|events)-(?P<day>\d{4}-\d{2}-\d{2})"
@@ -102,6 +104,7 @@ __all__ = [
     "ARCHIVE_DIR",
     "ERRORS",
     "EVENTS",
+    "KEY_NAME",
     "SPOOL_DIR",
     "STREAMS",
     "LogFile",

@@ -1,0 +1,1 @@
+"""What must not get into a log: how it is known, found quickly, and replaced."""

@@ -1,0 +1,190 @@
+r"""
+Secrets that have no form of their own, and are known by their name.
+
+    password=hunter2    "api_key": "…"    Cookie: a=b; c=d    \"token\": \"…\"
+
+A name is followed by at most quotes, brackets and blanks, and then by ``:`` or ``=``.
+Each has a *word* that is sought first, because to look for a word is quick.  Names are
+compared in lower case, and ``api_key`` is also ``api-key``, ``api.key`` and ``apiKey``.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from tokenpak.telemetry.capture.privacy.rule import compiled, skeleton
+
+_BEFORE_KEY: Final = (
+    "access",
+    "account",
+    "admin",
+    "api",
+    "app",
+    "auth",
+    "encryption",
+    "functions",
+    "license",
+    "master",
+    "private",
+    "secret",
+    "service",
+    "shared",
+    "signing",
+    "storage",
+    "subscription",
+    "webhook",
+)
+_BLANK: Final = r"""["'\]\) \t\r\n\\]*+"""
+_GAP: Final = rf"{_BLANK}(?:[abfnrtv](?<=\\[abfnrtv]){_BLANK})*+"
+"""Between name and sign, also in JSON inside JSON, or in the repr of a text."""
+_SIGN: Final = r"(?:={1,3}>?|:(?!//)=?)"
+
+
+class Name(NamedTuple):
+    """
+    A group of names.
+
+    Attributes:
+        word: one that is in all of them.
+        pattern: from there to the name's end.
+        names: for the reader of the docs.
+        weak: whether it is also a word of everyday life: ``Unexpected token: else``.
+        whole: whether the value goes on to the end of the line: a header.
+        traces: what is left of the names in a skeleton.
+
+    """
+
+    word: str
+    pattern: str
+    names: str
+    traces: tuple[str, ...]
+    weak: bool = False
+    whole: bool = False
+
+    @property
+    def head(self) -> str:
+        """The name and the sign after it."""
+        return f"(?:{self.pattern}){_GAP}{_SIGN}"
+
+    @property
+    def trace(self) -> str:
+        """What is left of both in a skeleton, or more."""
+        names = "|".join(self.traces)
+        return f"(?:{names}){_GAP}[:=]"
+
+
+def _word(word: str) -> str:
+    r"""Return a look back: *word* is not the end of another; ``\n`` is an escape."""
+    return (
+        rf"(?:(?<![a-z]{word})|(?<=\\[abfnrtv]{word})"
+        rf"|(?<=\\x[0-9a-f]{{2}}{word})|(?<=\\u[0-9a-f]{{4}}{word}))"
+    )
+
+
+def _keys() -> str:
+    words = [f"(?<={word}key)|(?<={word}[-_. ]key)" for word in _BEFORE_KEY]
+    last = "".join(sorted({word[-1] for word in _BEFORE_KEY}))
+    # The two looks to both sides only spare it most of the others.
+    return (
+        rf"key(?=[\"'\]\) \t\r\n\\:=])(?<=[{last}_. ?&;-]key)"
+        rf"(?:{'|'.join(words)}|(?<=[?&;]key)(?==))"
+    )
+
+
+NAMES: Final = (
+    Name(
+        "pass",
+        rf"pass(?:(?:word|wd|phrase|code)s?|{_word('pass')})",
+        "`password`, `passwd`, `passphrase`, `passcode`, `pass`",
+        (skeleton("pass") + r"(?:wor|w|phrs|o|)s?",),
+    ),
+    Name("pwd", "pwd", "`pwd`", (skeleton("pwd"),)),
+    Name("secret", "secrets?", "`secret`, `…_secret`", (skeleton("secret") + "s?",)),
+    Name(
+        "token",
+        "token",
+        "`token`, `…_token`",
+        (skeleton("token"),),
+        weak=True,
+    ),
+    Name(
+        "key",
+        _keys(),
+        "`…_key`, where … is "
+        + ", ".join(f"`{word}`" for word in _BEFORE_KEY)
+        + "; `?key=`",
+        # With what is before it, or ``"cache_key":`` would be one.
+        (
+            *dict.fromkeys(skeleton(word) + "[-_. ]?ky" for word in _BEFORE_KEY),
+            "[?&;]ky",
+        ),
+    ),
+    Name(
+        "auth",
+        r"auth(?:orization|(?=\\*[\"'])|(?<=[?&;]auth))",
+        "`authorization`, `proxy-authorization`, `auth`",
+        (skeleton("authorization"), skeleton("auth")),
+        whole=True,
+    ),
+    Name(
+        "cookie",
+        "cookies?",
+        "`cookie`, `set-cookie`",
+        (skeleton("cookie") + "s?",),
+        whole=True,
+    ),
+    Name(
+        "credential",
+        "credentials?",
+        "`credential`, `credentials`",
+        (skeleton("credential") + "s?",),
+        weak=True,
+    ),
+    Name("jwt", rf"jwt{_word('jwt')}", "`jwt`", ("jwt",), weak=True),
+    Name(
+        "sig",
+        r"sig(?:nature(?==)|(?<=[?&;]sig)(?==))",
+        "`signature=`, `?sig=`",
+        (skeleton("signature"), "sig"),
+    ),
+    Name(
+        "sess",
+        r"sess(?:ion)?id(?==)",
+        "`sessionid=`, `PHPSESSID=`, `JSESSIONID=`",
+        (skeleton("sessid"), skeleton("sessionid")),
+    ),
+)
+
+_known: dict[str, bool] = {}
+_MAX_KNOWN: Final = 2_000
+
+
+def lowered(text: str) -> str:
+    """Return *text* with a to z for A to Z."""
+    if text.isascii():
+        return text.lower()
+    # Bytes know no other capital letters.  A str makes two of some, and of others one
+    # of these: the Kelvin sign is a k.
+    return text.encode(errors="surrogatepass").lower().decode(errors="surrogatepass")
+
+
+def is_secret_name(key: str) -> Name | None:
+    """Return whose name the context key *key* is, or ends in; None: it is harmless."""
+    known = _known.get(key)
+    if known is False:
+        return None
+    # As it would be found in JSON.
+    text = lowered(key) + '":'
+    for name in NAMES:
+        if name.word in text:
+            for match in compiled(name.head).finditer(text):
+                if match.end() == len(text):
+                    return name
+    if len(_known) >= _MAX_KNOWN:
+        _known.clear()
+    if len(key) <= 100:
+        _known[key] = False
+    return None
+
+
+__all__ = ["NAMES", "Name", "is_secret_name", "lowered"]

@@ -1,0 +1,267 @@
+"""
+Keep secrets out of records: what the rest of capture knows of redaction.
+
+Promises: nothing here raises for what it is given (C1), and what cannot be searched is
+left out rather than let through.  Any thread; takes no lock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from tokenpak.telemetry.capture.privacy.mark import Marks
+from tokenpak.telemetry.capture.privacy.names import is_secret_name
+from tokenpak.telemetry.capture.privacy.rule import Rule, compiled
+from tokenpak.telemetry.capture.privacy.screen import Screen
+from tokenpak.telemetry.capture.privacy.text import TOKEN_STARTS, is_empty, redact_text
+from tokenpak.telemetry.capture.sanitise import Plain, unique
+
+OwnRule = str | re.Pattern[str] | Callable[[str], str]
+"""A regular expression, or what returns a text without what it knows."""
+
+MARGIN: Final = 4_096
+"""Characters beyond a cut that are searched: a secret that is longer is recognised by
+its first part."""
+_MAX_CLEAN: Final = 1_000
+"""How many short texts are remembered in which there was nothing: keys, mostly."""
+_UNSEARCHED: Final = "[redacted: this text could not be searched]"
+_SOURCE_LINE: Final = (
+    r'File "[^"\n]*", line [0-9]+(?:, in [^\n]*)?\n[ |+-]*( {4}[^\n]*)'
+)
+_END: Final = r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+_LONGEST_KEY: Final = 65_536
+
+
+class Redactor:
+    """
+    What is kept out of the records of one logger.
+
+    Args:
+        level: ``"credentials"``, ``"personal"`` (these, and personal data) or
+            ``"off"``: only *own* rules.
+        own: rules of the application, by the names that are in the marks.
+        key: of the hash in the marks.
+
+    Attributes:
+        active: whether there is anything to look for.
+        harmless: skeletons of lines in which there is nothing; see Screen.
+
+    """
+
+    def __init__(
+        self,
+        level: str = "off",
+        own: Mapping[str, OwnRule] | None = None,
+        key: Callable[[], bytes] = bytes,
+    ) -> None:
+        self._marks = Marks(key)
+        self._clean: set[str] = set()
+        self._known = level != "off"
+        self._more: Callable[[str], Sequence[Rule]] = lambda _: ()
+        self._own = [
+            (name, re.compile(rule) if isinstance(rule, str) else rule)
+            for name, rule in (own or {}).items()
+        ]
+        self._screen = Screen()
+        self._may_be_personal: Callable[[str], bool] | None = None
+        if level == "personal":
+            # Not before: it is not small, and few ask for it.
+            from tokenpak.telemetry.capture.privacy import personal  # noqa: PLC0415
+
+            self._more = personal.personal_in
+            self._may_be_personal = personal.may_be_personal
+        self.active = self._known or bool(self._own)
+        # What a skeleton tells is about credentials alone.
+        quick = not self._own and self._may_be_personal is None
+        self.harmless = self._screen.harmless if quick else set[bytes]()
+
+    def prepare(self) -> None:
+        """Do what would keep the first record waiting in which a secret may be."""
+        try:
+            if self._known:
+                TOKEN_STARTS.in_short("")
+            if self.active and not self._marks.ready:
+                self._marks.prepare()
+        except Exception:  # noqa: S110  the first mark tries again, and does without
+            pass
+
+    def clears(self, pieces: Sequence[bytes], skeleton: bytes = b"") -> bool:
+        """
+        Return whether *pieces* of encoded JSON hold nothing that is to be kept out.
+
+        False also if that cannot be told quickly: with own rules, and for personal data
+        that may be some.
+
+        Args:
+            pieces: of one line.
+            skeleton: of all of them together, which is not among the harmless.
+
+        """
+        if not self.active:
+            return True
+        if self._own:
+            return False
+        if self._may_be_personal is not None:
+            return not any(
+                self._screen.suspects(piece) or self._may_be_personal(piece.decode())
+                for piece in pieces
+            )
+        return self._screen.clears(pieces, skeleton)
+
+    def text(self, text: str) -> str:
+        """Return *text* with marks in place of secrets."""
+        return self._search(text)
+
+    def frames(self, text: str) -> str:
+        """Return *text*, of a stack's frames: what is no literal is no secret there."""
+        return self._search(text, source=True)
+
+    def trace(self, text: str, limit: int) -> str:
+        """Return *text*, of a traceback, likewise; only its ends if it is very long."""
+        if not self.active:
+            return text
+        if len(text) > 4 * limit:
+            # From the beginning of a line on; and what may be the rest of a key in many
+            # lines goes, to its end if it has one.
+            start = text.find("\n", len(text) - 2 * limit) + 1 or len(text)
+            tail = text[start:]
+            begin = text.rfind("PRIVATE KEY", max(0, start - _LONGEST_KEY), start)
+            if begin >= 0:
+                half = compiled(_END).search(tail)
+                tail = tail[half.end() :] if half else ""
+            left_out = f"\n...[{len(text) - 4 * limit:,} characters left out]...\n"
+            return self.window(text, 2 * limit) + left_out + self.trace(tail, limit)
+        parts: list[str] = []
+        end = 0
+        for match in compiled(_SOURCE_LINE).finditer(text):
+            parts += (self.text(text[end : match.start(1)]), self.frames(match[1]))
+            end = match.end()
+        return "".join(parts) + self.text(text[end:])
+
+    def clears_message(self, line: bytes) -> bool:
+        """Return the same of *line*, a text that is known to nobody yet."""
+        return self.clears((line,))
+
+    def window(self, text: str, limit: int) -> str:
+        """
+        Return the first *limit* characters of *text* without secrets, or a few more.
+
+        The text is searched before it is cut, or half of a secret would get through.
+        """
+        # By the real methods: a str may have others.
+        length = str.__len__(text)
+        head = str.__getitem__(text, slice(limit + MARGIN))
+        if not self.active:
+            return head[:limit]
+        if length <= len(head):
+            found = self.text(head)
+            return found if length <= limit else found[:limit]
+        # What reaches over the end of what is searched goes: it may be half a secret.
+        last = max(head.rfind(blank, limit) for blank in " \n\t\"',")
+        if last >= 0:
+            return self.text(head[:last])[:limit]
+        found = self.text(head)  # one word without an end
+        return found[: max(0, len(found) - MARGIN)][:limit]
+
+    def cut(self, text: str, limit: int) -> str:
+        """Return the same of a text that is searched later, unless it is cut."""
+        if str.__len__(text) <= limit:
+            return str.__getitem__(text, slice(limit))
+        return self.window(text, limit)
+
+    def context(self, context: dict[str, Plain], most: int) -> dict[str, Plain]:
+        """
+        Return a copy of *context*, plain data, without secrets at any depth.
+
+        Args:
+            context: with str keys.
+            most: how many characters are searched; the rest is left out.
+
+        """
+        try:
+            return self._mapping(context, [most])
+        except Exception:  # the end of the stack, or of the memory
+            return {"not_encoded": _UNSEARCHED}
+
+    def _plain(self, value: Plain, left: list[int]) -> Plain:
+        if type(value) is str:
+            return self._bounded(value, left)
+        if type(value) is dict:
+            return self._mapping(value, left)
+        if type(value) is list:
+            return [self._plain(item, left) for item in value if left[0] >= 0]
+        return value
+
+    def _mapping(self, value: dict[str, Plain], left: list[int]) -> dict[str, Plain]:
+        copy: dict[str, Plain] = {}
+        numbers: dict[str, int] = {}
+        for key, item in value.items():
+            if left[0] < 0:
+                copy[unique("<more values left out>", copy, numbers)] = None
+                break
+            name = is_secret_name(key) if self._known else None
+            # Two keys may have one mark.
+            kept = unique(self._bounded(key, left), copy, numbers)
+            if name is not None and _is_secret(item, weak=name.weak):
+                copy[kept] = self._whole(item)
+            else:
+                copy[kept] = self._plain(item, left)
+        return copy
+
+    def _bounded(self, text: str, left: list[int]) -> str:
+        left[0] -= len(text)
+        if left[0] < 0:
+            return _UNSEARCHED
+        if text in self._clean:
+            return text
+        found = self.text(text)
+        if found == text and len(text) <= 40:
+            if len(self._clean) >= _MAX_CLEAN:
+                self._clean.clear()
+            self._clean.add(text)
+        return found
+
+    def _whole(self, value: Plain) -> str:
+        text = value if isinstance(value, str) else repr(value)
+        # Bearer, and then a mark, says which key it is; more so than one mark for both.
+        found = self.text(text)
+        if "[redacted:" in found and is_empty(found):
+            return found
+        return self._marks.make("named_secret", text)
+
+    def _search(self, text: str, *, source: bool = False) -> str:
+        if not self.active:
+            return text
+        try:
+            for name, rule in self._own:
+                text = self._apply(name, rule, text)
+            if self._known:
+                text = redact_text(
+                    text, self._marks.make, more=self._more, source=source
+                )
+        except Exception:  # memory, or the stack's end
+            return _UNSEARCHED
+        return text
+
+    def _apply(
+        self, name: str, rule: re.Pattern[str] | Callable[[str], str], text: str
+    ) -> str:
+        try:
+            if isinstance(rule, re.Pattern):
+                return rule.sub(
+                    lambda match: match[0] and self._marks.make(name, match[0]), text
+                )
+            return str.__str__(rule(text))
+        except BaseException:  # user code
+            return f"[redacted: the rule {name} failed]"
+
+
+def _is_secret(value: Plain, *, weak: bool) -> bool:
+    if value is None or isinstance(value, bool) or value in ("", [], {}):
+        return False
+    return not (weak and isinstance(value, int | float) and abs(value) < 1e7)
+
+
+__all__ = ["MARGIN", "OwnRule", "Redactor"]

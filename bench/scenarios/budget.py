@@ -22,9 +22,12 @@ from bench.model import Figures, Job, Row, Samples, Scenario
 from bench.quantiles import quantile
 from bench.rows import value_row
 from bench.workload import CONTEXT, EVENT, REQUEST_ID, failure
+from tokenpak.telemetry.capture.bound import current
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.capture.index import Frame, add, find
 from tokenpak.telemetry.capture.native import NATIVE
+from tokenpak.telemetry.capture.privacy.redactor import Redactor
+from tokenpak.telemetry.capture.privacy.rule import HEX
 from tokenpak.telemetry.capture.sink import Sink
 
 SIZE = 4 * 1024 * 1024
@@ -40,25 +43,30 @@ raised anew and a thread appends what was written."""
 
 READ = """\
 The steps in C are what must be done for a record: reading ten frames, encoding three
-values, joining and copying 2 kB. `the Python between` is the call itself, what it asks
-and decides, and the looks into attributes. The last floor is that of an event in
-Python: it builds no time stamp, checks no type, and survives nothing odd that it is
-given; what `caller_events` allows is twice the one before it."""
+values, looking for secrets in them, joining and copying 2 kB. `the Python between` is
+the call itself, what it asks and decides, and the looks into attributes. The last floor
+is that of an event in Python: it builds no time stamp, checks no type, and survives
+nothing odd that it is given; what `caller_events` allows is twice the one before it."""
 
 ERROR_STEPS: Mapping[str, str] = {
     "compare ten frames": "find(node, tb)",
     "encode the context": "dumps(CONTEXT, None, NATIVE)",
     "encode the message": "dumps(text)[1:-1]",
     "encode the request id": "dumps(REQUEST_ID)",
+    "look for secrets": "(name + message + shown).translate(None, HEX) in harmless",
+    "look what is bound": "bound_here()",
     "str(error)": "str(error)",
     "join the line": "join(error_parts)",
     "copy it into the mapping": "pages.write(error_line)",
     "ask the clock": "clock()",
     "count twice": "count(); count()",
+    "mark it as recorded": "error._tokenpak_recorded = 1_774_373_722_123_456_789",
 }
 EVENT_STEPS: Mapping[str, str] = {
     "encode the context": "dumps(CONTEXT, None, NATIVE)",
     "encode the request id": "dumps(REQUEST_ID)",
+    "look for secrets": "(name + shown).translate(None, HEX) in harmless",
+    "look what is bound": "bound_here()",
     "join the line": "join(event_parts)",
     "copy it into the mapping": "pages.write(event_line)",
     "ask the clock": "clock()",
@@ -120,7 +128,8 @@ def _times(statements: Mapping[str, str], job: Job) -> Figures:
 
 def _names() -> dict[str, object]:
     pages = _Pages(-1, SIZE)
-    encoder, error = Encoder(32_000), failure()
+    redactor = Redactor("credentials")
+    encoder, error = Encoder(32_000, redactor=redactor), failure()
     count, clock = itertools.count().__next__, time.time_ns
     dumps, newline = orjson.dumps, orjson.OPT_APPEND_NEWLINE
     sink = Sink([pages], count, _never, int, _Bell())
@@ -136,9 +145,11 @@ def _names() -> dict[str, object]:
     return {
         "CONTEXT": CONTEXT,
         "EVENT": EVENT,
+        "HEX": HEX,
         "NATIVE": NATIVE,
         "NL": newline,
         "REQUEST_ID": REQUEST_ID,
+        "bound_here": current.get,
         "clock": clock,
         "count": count,
         "dumps": dumps,
@@ -148,13 +159,17 @@ def _names() -> dict[str, object]:
         "event_line": event_line,
         "event_parts": _cut(event_line, CUTS_EVENT),
         "find": find,
+        "harmless": redactor.harmless,
         "join": b"".join,
         "least": least,
         "log_error": encoder.record_error(sink, {type(error): count}, _never),
         "log_event": encoder.record_event(sink),
+        "message": dumps(str(error))[1:-1],
+        "name": dumps(REQUEST_ID),
         "node": add(None, _frames(error.__traceback__), error),
         "pages": pages,
         "record": record,
+        "shown": dumps(CONTEXT),
         "tb": error.__traceback__,
         "text": str(error),
     }

@@ -84,6 +84,17 @@ def test_an_exception_that_cannot_be_pickled_is_recorded_as_what_it_is(
     assert [r["error_type"] for r in records(logger)] == ["UnpicklableError"]
 
 
+def test_one_id_that_is_at_work_twice_is_told_apart(logger: ErrorLogger) -> None:
+    """The outer task is still known when the inner one is done, and nothing is left."""
+    from tests.integrations.celery_tasks import fail_around
+
+    assert fail_around.apply(task_id="task-1").failed()
+
+    (found,) = records(logger)  # by the task itself
+    assert (found["request_id"], found["context"]) == ("task-1", {"bound": "task-1"})
+    assert current_request_id() is None
+
+
 def test_connecting_twice_makes_one_record(logger: ErrorLogger) -> None:
     """As two modules of an application may."""
     from tests.integrations.celery_tasks import fail

@@ -9,7 +9,7 @@ from typing import Any
 import celery
 from celery import signals
 
-from tokenpak.telemetry.error_logger import get_error_logger
+from tokenpak.telemetry.error_logger import bind, get_error_logger
 from tokenpak.telemetry.integrations._request import current_request_id
 from tokenpak.telemetry.integrations.celery_signals import connect
 
@@ -44,6 +44,12 @@ def fail_around(self: Any) -> None:
     error = ValueError("after the other one")
     get_error_logger().log_error(None, error, {"bound": current_request_id()})
     raise error
+
+
+@app.task  # type: ignore[untyped-decorator]
+def fail_in_a_block() -> None:
+    with bind(model="gpt-4"):
+        raise ValueError("within")
 
 
 @app.task  # type: ignore[untyped-decorator]

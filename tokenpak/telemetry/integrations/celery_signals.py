@@ -23,6 +23,7 @@ from tokenpak.telemetry.capture.mark import recorded
 from tokenpak.telemetry.error_logger import ErrorLogger, get_error_logger
 from tokenpak.telemetry.integrations._request import bound, current_request_id
 from tokenpak.telemetry.scope.bind import Binding
+from tokenpak.telemetry.scope.left import record
 
 HEADER: Final = "tokenpak_request_id"
 """The header of a task's message with the id that was bound where it was sent."""
@@ -66,11 +67,11 @@ class _Receivers:
         if active is not None and active.__traceback__ is exception.__traceback__:
             exception = active
         blocks = self._bound.get(task_id)
-        if blocks and recorded(exception, blocks[-1][1]):
+        since = blocks[-1][1] if blocks else 0
+        if blocks and recorded(exception, since):
             return  # by the task itself
-        self._log().log_error(
-            _request_id(sender, task_id), exception, _context(sender, task_id)
-        )
+        request_id, context = _request_id(sender, task_id), _context(sender, task_id)
+        record(self._log(), request_id, exception, context, since)
 
     def task_retry(self, sender: Any, request: Any, reason: Any, **_more: Any) -> None:
         context = _context(sender, request.id)

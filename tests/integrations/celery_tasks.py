@@ -9,6 +9,8 @@ from typing import Any
 import celery
 from celery import signals
 
+from tokenpak.telemetry.error_logger import bind, get_error_logger
+from tokenpak.telemetry.integrations._request import current_request_id
 from tokenpak.telemetry.integrations.celery_signals import connect
 
 app = celery.Celery("tasks")
@@ -33,6 +35,21 @@ def fail(self: Any, number: int) -> None:
     if number % 3 == 0 and self.request.retries == 0:
         raise self.retry(exc=KeyError(number), countdown=0)
     raise ValueError(number)
+
+
+@app.task(bind=True)  # type: ignore[untyped-decorator]
+def fail_around(self: Any) -> None:
+    """Apply another task under the same id, and then fail."""
+    work.apply((1,), task_id=self.request.id)
+    error = ValueError("after the other one")
+    get_error_logger().log_error(None, error, {"bound": current_request_id()})
+    raise error
+
+
+@app.task  # type: ignore[untyped-decorator]
+def fail_in_a_block() -> None:
+    with bind(model="gpt-4"):
+        raise ValueError("within")
 
 
 @app.task  # type: ignore[untyped-decorator]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -27,6 +28,10 @@ def logger(make_logger: Make) -> ErrorLogger:
 
 async def nothing() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def unused(_message: Any) -> None:
+    pass
 
 
 def ask(
@@ -290,6 +295,65 @@ def test_two_middlewares_make_one_record(logger: ErrorLogger) -> None:
         ask(TelemetryMiddleware(TelemetryMiddleware(failing, logger), logger))
 
     assert len(records(logger)) == 1
+
+
+@pytest.mark.parametrize("logs", [False, True], ids=["silent", "logs"])
+def test_each_request_that_one_exception_ends_is_recorded(
+    logger: ErrorLogger, logs: bool
+) -> None:
+    """As where they wait for the same task: one object, but more failures than one."""
+    ids = ["req-1", "req-2", "req-3"]
+
+    async def all_of_them() -> list[object]:
+        waiting = asyncio.get_running_loop().create_future()
+
+        async def application(_scope: object, _receive: object, _send: object) -> None:
+            try:
+                await waiting
+            except TimeoutError as error:
+                if logs:
+                    logger.log_error(None, error)
+                raise
+
+        async def request(name: str) -> None:
+            headers = [(b"x-request-id", name.encode())]
+            scope = {"type": "http", "headers": headers}
+            await TelemetryMiddleware(application, logger)(scope, nothing, unused)
+
+        tasks = [asyncio.create_task(request(name)) for name in ids]
+        asyncio.get_running_loop().call_soon(waiting.set_exception, TimeoutError("no"))
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    raised = asyncio.run(all_of_them())
+
+    assert len({id(error) for error in raised}) == 1
+    assert [r["request_id"] for r in records(logger)] == ids
+
+
+def test_a_handler_for_any_exception_that_fastapi_calls_last_costs_no_record(
+    logger: ErrorLogger,
+) -> None:
+    """It stands around the middlewares: what it answers has passed ours."""
+    app = fastapi.FastAPI()
+    app.add_middleware(TelemetryMiddleware, logger=logger)
+
+    @app.exception_handler(Exception)
+    async def any_of_them(_request: object, _error: Exception) -> Any:
+        return fastapi.responses.JSONResponse({}, status_code=503)
+
+    @app.exception_handler(KeyError)
+    async def expected(_request: object, _error: Exception) -> Any:
+        return fastapi.responses.JSONResponse({}, status_code=404)
+
+    @app.post("/{kind}")
+    async def fail(kind: str) -> None:
+        raise {"key": KeyError, "value": ValueError}[kind]
+
+    for kind in ("key", "value"):
+        with contextlib.suppress(ValueError):
+            ask(app, f"/{kind}")
+
+    assert [r["error_type"] for r in records(logger)] == ["ValueError"]
 
 
 def test_what_fastapi_answers_itself_is_not_recorded(logger: ErrorLogger) -> None:

@@ -84,6 +84,29 @@ def test_an_exception_that_cannot_be_pickled_is_recorded_as_what_it_is(
     assert [r["error_type"] for r in records(logger)] == ["UnpicklableError"]
 
 
+def test_what_was_bound_where_the_task_failed_is_recorded(logger: ErrorLogger) -> None:
+    """As with the middlewares, and the decorator."""
+    from tests.integrations.celery_tasks import fail_in_a_block
+
+    assert fail_in_a_block.apply(task_id="task-1").failed()
+
+    (found,) = records(logger)
+    assert found["request_id"] == "task-1"
+    assert found["context"]["model"] == "gpt-4"
+    assert found["context"]["task_id"] == "task-1"
+
+
+def test_one_id_that_is_at_work_twice_is_told_apart(logger: ErrorLogger) -> None:
+    """The outer task is still known when the inner one is done, and nothing is left."""
+    from tests.integrations.celery_tasks import fail_around
+
+    assert fail_around.apply(task_id="task-1").failed()
+
+    (found,) = records(logger)  # by the task itself
+    assert (found["request_id"], found["context"]) == ("task-1", {"bound": "task-1"})
+    assert current_request_id() is None
+
+
 def test_connecting_twice_makes_one_record(logger: ErrorLogger) -> None:
     """As two modules of an application may."""
     from tests.integrations.celery_tasks import fail

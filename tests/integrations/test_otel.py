@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict, defaultdict
 from typing import Any
 
 import pytest
@@ -44,6 +45,18 @@ def test_records_within_a_span_have_its_ids(logger: ErrorLogger) -> None:
         {"model": "gpt-4"},
     ]
     assert [r["context"] for r in records(logger, "events")] == [IDS, {}]
+
+
+def test_a_mapping_that_is_no_dict_has_them_too(logger: ErrorLogger) -> None:
+    """Such as a defaultdict, or os.environ; what it says wins."""
+    add_trace_ids(logger)
+    given = UserDict({"model": "gpt-4", "span_id": "mine"})
+    with trace.use_span(span_of_somebody()):
+        logger.log_error("r", ValueError("x"), defaultdict(int, a=1))
+        logger.log_event("e", "r", given)
+
+    assert records(logger)[0]["context"] == {"a": 1, **IDS}
+    assert records(logger, "events")[0]["context"] == {**IDS, **given}
 
 
 def test_what_the_caller_says_wins(logger: ErrorLogger) -> None:
@@ -93,7 +106,7 @@ def test_c1_a_span_that_fails_costs_no_record(
         logger.log_event("e", "r", odd)
 
     found = records(logger)
-    assert [r["context"] for r in found] == [IDS, {"value": odd}]
+    assert [r["context"] for r in found] == [IDS, {**IDS, "value": odd}]
     assert len(records(logger, "events")) == 1
 
 

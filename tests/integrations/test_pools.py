@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 
@@ -182,3 +182,19 @@ def test_what_ends_a_worker_is_not_recorded(
     with pytest.raises(error):
         recorded(end)()
     assert not log_dir.exists()
+
+
+class Typed:
+    """Has a method that is a task."""
+
+    @recorded
+    def work(self, number: int) -> str:
+        """Give a text."""
+        return f"{number}"
+
+
+def test_a_decorated_method_is_typed_as_it_is() -> None:
+    """For mypy, which reads this; and it is a method."""
+    assert_type(Typed().work(1), str)
+    assert_type(recorded(len)([1]), int)
+    assert Typed().work(1) == "1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import multiprocessing.process
@@ -272,6 +273,21 @@ def test_what_was_there_is_called_as_before(
             sys.excepthook(ValueError, error, None)
 
         assert told == [(ValueError, error, None)]
+
+
+def test_a_hook_can_be_called_by_the_names_of_its_arguments(
+    make_logger: Make,
+) -> None:
+    """As that of event loops may be."""
+    logger = make_logger()
+    told: list[object] = []
+    with install(logger=logger), contextlib.closing(asyncio.new_event_loop()) as loop:
+        loop.set_exception_handler(lambda _loop, context: told.append(context))
+        context = {"message": "by name", "exception": ValueError("x")}
+        loop.call_exception_handler(context=context)
+
+    assert told == [context]
+    assert len(records_of(logger)) == 1
 
 
 def test_installed_twice_is_installed_once(make_logger: Make) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tokenpak.telemetry.capture.mark import MARK
-from tokenpak.telemetry.error_logger import ErrorLogger, log_exception
+from tokenpak.telemetry.error_logger import ErrorLogger, bind, log_exception
 
 from .failures import (
     FailureError,
@@ -176,6 +176,27 @@ def test_the_mark_of_an_exception_does_no_harm(
         assert (type(twin), str(twin), repr(twin), twin.args) == (type(error), *before)
     assert MARK not in "".join(traceback.format_exception(error))
     assert [r["request_id"] for r in records_of(logger)] == ["r"]
+
+
+def test_an_exception_can_be_sent_to_who_does_not_have_this_package(
+    make_logger: Make,
+) -> None:
+    """Such as the client of a task queue."""
+
+    @log_exception(logger=make_logger())
+    @bind("r", client=object())
+    def function() -> None:
+        raise ValueError("x")
+
+    with pytest.raises(ValueError) as raised:
+        function()
+
+    assert b"tokenpak." not in pickle.dumps(raised.value)
+    for twin in (
+        pickle.loads(pickle.dumps(raised.value)),
+        copy.deepcopy(raised.value),
+    ):
+        assert vars(twin)["_tokenpak_bound"] is None
 
 
 def test_an_exception_from_another_machine_is_recorded_here(

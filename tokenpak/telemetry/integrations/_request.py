@@ -6,6 +6,9 @@ path, so that whatever is logged meanwhile has them.
 
 C1  Nothing here raises what the request's own data could make it raise.
 C2  No exception is kept: it says itself that it was recorded, by whatever layer.
+
+One object may end several requests, as where they wait for the same task.  So it also
+says which of them has seen it: each is recorded.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import uuid
 from typing import Any, Final
 
 from tokenpak.telemetry.capture.bound import current
-from tokenpak.telemetry.capture.mark import recorded
+from tokenpak.telemetry.capture.mark import attributes, plain_attributes, recorded
 from tokenpak.telemetry.error_logger import ErrorLogger, get_error_logger
 from tokenpak.telemetry.scope.bind import bind
 from tokenpak.telemetry.scope.left import record
@@ -26,6 +29,8 @@ REQUEST_ID_KEY: Final = "tokenpak.request_id"
 REQUEST_KEY: Final = "tokenpak.request"
 """Where the Request is; for the integrations."""
 
+_SEEN: Final = "_tokenpak_request"
+"""The attribute of an exception: which request it has left last, and when."""
 _GIVEN: Final = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
@@ -107,8 +112,18 @@ class Request:
 
     def record(self, error: Exception) -> None:
         """Record *error*, unless a layer has, or it says that the client went away."""
-        if recorded(error, self._since) or says_disconnect(error):
-            return
+        done = recorded(error, self._seen(error)) or says_disconnect(error)
+        if not done:
+            self._record(error)
+        if plain_attributes(type(error)):
+            setattr(error, _SEEN, (id(self), time.time_ns()))
+
+    def _seen(self, error: Exception) -> int:
+        """Return since when a record of *error* is one of this request's."""
+        by, moment = attributes(error).get(_SEEN, (None, -1))
+        return self._since if by == id(self) else max(self._since, int(moment) + 1)
+
+    def _record(self, error: Exception) -> None:
         context: dict[str, Any] = {"method": self.method, "path": self.path}
         if self.route is not None:
             context["route"] = self.route

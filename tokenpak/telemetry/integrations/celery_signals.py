@@ -23,6 +23,7 @@ from tokenpak.telemetry.capture.mark import recorded
 from tokenpak.telemetry.error_logger import ErrorLogger, get_error_logger
 from tokenpak.telemetry.integrations._request import bound, current_request_id
 from tokenpak.telemetry.scope.bind import Binding
+from tokenpak.telemetry.scope.left import record
 
 HEADER: Final = "tokenpak_request_id"
 """The header of a task's message with the id that was bound where it was sent."""
@@ -35,7 +36,9 @@ class _Receivers:
 
     def __init__(self, logger: ErrorLogger | None) -> None:
         self._logger = logger
-        self._bound: dict[str, tuple[Binding, int]] = {}
+        # By the task's id, innermost last: one id may be at work twice at a time, where
+        # a broker delivers it again, or a task applies another here and now.
+        self._bound: dict[str, list[tuple[Binding, int]]] = {}
 
     def before_task_publish(self, headers: Any = None, **_more: Any) -> None:
         request_id = current_request_id()
@@ -45,12 +48,15 @@ class _Receivers:
     def task_prerun(self, task_id: str, task: Any, **_more: Any) -> None:
         block = bound(_request_id(task, task_id))
         block.__enter__()
-        self._bound[task_id] = block, time.time_ns()
+        self._bound.setdefault(task_id, []).append((block, time.time_ns()))
 
     def task_postrun(self, task_id: str, **_more: Any) -> None:
-        entry = self._bound.pop(task_id, None)
-        if entry is not None:
-            entry[0].__exit__()
+        blocks = self._bound.get(task_id)
+        if blocks:
+            block, _ = blocks.pop()
+            if not blocks:
+                self._bound.pop(task_id, None)
+            block.__exit__()
 
     def task_failure(
         self, sender: Any, task_id: str, exception: BaseException, **_more: Any
@@ -60,12 +66,12 @@ class _Receivers:
         active = sys.exception()
         if active is not None and active.__traceback__ is exception.__traceback__:
             exception = active
-        _, since = self._bound.get(task_id, (None, 0))
-        if since and recorded(exception, since):
+        blocks = self._bound.get(task_id)
+        since = blocks[-1][1] if blocks else 0
+        if blocks and recorded(exception, since):
             return  # by the task itself
-        self._log().log_error(
-            _request_id(sender, task_id), exception, _context(sender, task_id)
-        )
+        request_id, context = _request_id(sender, task_id), _context(sender, task_id)
+        record(self._log(), request_id, exception, context, since)
 
     def task_retry(self, sender: Any, request: Any, reason: Any, **_more: Any) -> None:
         context = _context(sender, request.id)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tokenpak.telemetry.capture.bound import Bound, merge
 from tokenpak.telemetry.error_logger import ErrorLogger
 
 
@@ -47,7 +48,7 @@ def add_trace_ids(logger: ErrorLogger, *, record_on_span: bool = False) -> None:
         if context is None:
             return ids
         if type(context) is not dict:
-            return context  # recorded as well as can be, and as it is
+            return merge(Bound(None, ids, None), None, context)[1]
         return {**context, **{k: v for k, v in ids.items() if k not in context}}
 
     def log_error_with_ids(request_id: Any, error: Any, context: Any = None) -> None:

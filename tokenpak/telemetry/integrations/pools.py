@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import MethodType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from tokenpak.telemetry.capture.mark import recorded as was_recorded
 from tokenpak.telemetry.error_logger import get_error_logger
@@ -23,6 +23,8 @@ from tokenpak.telemetry.integrations._request import bound, current_request_id
 from tokenpak.telemetry.scope.left import record
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
+T = TypeVar("T")
 R = TypeVar("R")
 
 
@@ -65,6 +67,14 @@ class recorded(Generic[P, R]):  # noqa: N801  it is used as a function
                 context = {"task": name_of(self._function)}
                 record(get_error_logger(), self._request_id, error, context, since)
             raise
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+
+    @overload
+    def __get__(
+        self: recorded[Concatenate[T, Q], R], instance: T, owner: type | None = None
+    ) -> Callable[Q, R]: ...
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Be a method, where a method is decorated."""

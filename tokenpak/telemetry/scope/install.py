@@ -104,10 +104,10 @@ class Hooks:
         before = getattr(owner, name)
         active = [True]
 
-        def hook(*args: Any) -> Any:
+        def hook(*args: Any, **named: Any) -> Any:
             if active:
-                _quietly(see, *args)
-            return before(*args) if callable(before) else None
+                _quietly(see, *args, **named)
+            return before(*args, **named) if callable(before) else None
 
         def undo() -> None:
             active.clear()
@@ -177,9 +177,9 @@ def _name_of_process(process: Any) -> dict[str, Any]:
     return {"uncaught": "process", "process": process.name}
 
 
-def _quietly(see: Callable[..., None], *args: Any) -> None:
+def _quietly(see: Callable[..., None], *args: Any, **named: Any) -> None:
     try:
-        see(*args)
+        see(*args, **named)
     except Exception:  # noqa: S110  the hook that was there is called all the same
         pass
 

@@ -35,11 +35,9 @@ class Left:
         self.moment = moment
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _nothing, ()
-
-
-def _nothing() -> None:
-    """Return what is left of it in another process."""
+        # None, and told without a name of ours: who is sent the exception may not have
+        # this package.
+        return type(None), ()
 
 
 def leave(error: BaseException, bound: Bound) -> None:

@@ -25,7 +25,9 @@ from tokenpak.telemetry.capture.fingerprint import (
     stack_of,
 )
 from tokenpak.telemetry.capture.index import find
+from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.mark import mark
+from tokenpak.telemetry.capture.privacy.redactor import MARGIN
 from tokenpak.telemetry.capture.stack import StackCache
 from tokenpak.telemetry.counter import Counter
 
@@ -35,6 +37,8 @@ SECOND: Final = 1_000_000_000
 NEVER: Final = 2**63
 MOST_MESSAGES: Final = 4 * MOST
 """Messages that are kept to know them again faster."""
+_KEPT: Final = LONGEST + MARGIN + 1
+"""Characters of a message that are kept to be told: it is redacted, and then cut."""
 _SAME: Final = bytes.maketrans(b"123456789", b"000000000")
 
 
@@ -44,7 +48,7 @@ class Held(NamedTuple):
     fingerprint: Fingerprint
     number: int
     message: str
-    """The last one."""
+    """The last one: its beginning, with secrets; see Redactor.window()."""
     since: int
     """Nanoseconds since the epoch: none of these was held back before."""
     until: int
@@ -107,8 +111,7 @@ class _Storm:
         number, self._told, self._told_at = total - self._told, total, now
         if number == 0:
             return None
-        message = self.message[:LONGEST]
-        return Held(self.fingerprint, number, message, since, self.last)
+        return Held(self.fingerprint, number, self.message, since, self.last)
 
 
 class Storms:
@@ -161,6 +164,7 @@ class Storms:
         record: Callable[..., None],
         counts: Mapping[type, Callable[[], object]],
         count_new: Callable[[type], object],
+        unmade: Callable[[], object] = int,
     ) -> Callable[..., None]:
         """
         Return ``log_error``, which calls *record* or counts what is held back.
@@ -169,6 +173,7 @@ class Storms:
             record: ``log_error(request_id, error, context)``.
             counts: what to call for an error that is held back, by its class.
             count_new: called with the class if it is not in *counts*.
+            unmade: called if *record* cannot be: see Sink.
 
         """
         # A closure, and all in one: it is to cost half of what it saves.
@@ -179,6 +184,8 @@ class Storms:
         def log_error(request_id: Any, error: Any, context: Any = None) -> None:
             try:
                 message, cls = str(error), type(error)
+                if type(message) is not str:  # it has methods of its own
+                    raise TypeError
                 kind = known_kind(cls)
                 entry = kind and find(kind.stacks, error.__traceback__)
                 storm = known_message(message)
@@ -196,21 +203,28 @@ class Storms:
                 if storm.free:
                     storm.free.pop()  # if another thread was faster: an IndexError
                 elif (storm.beyond() + 1) % every:
-                    storm.message, storm.last = message, now
+                    storm.message, storm.last = message[:_KEPT], now
                     try:
                         counts[cls]()
                     except Exception:
                         count_new(cls)
                     held()
                     # Or the next layer that it passes would count it again.
-                    if kind and kind.plain_attributes:
-                        error._tokenpak_recorded = now  # noqa: SLF001
-                    else:
-                        mark(error, now)
+                    try:
+                        if kind and kind.plain_attributes:
+                            error._tokenpak_recorded = now  # noqa: SLF001
+                        else:
+                            mark(error, now)
+                    except Exception:  # noqa: S110  it does then
+                        pass
                     return
-            except Exception:  # noqa: S110  no exception, or one whose __str__ raises
-                pass
-            record(request_id, error, context)
+            except BaseException as reason:  # no exception; or its __str__ is user code
+                if is_interrupt(reason):
+                    raise
+            try:
+                record(request_id, error, context)
+            except Exception:
+                unmade()  # the end of the stack
 
         return log_error
 

@@ -61,7 +61,7 @@ class Rate(float):
     def __lt__(self, other: object) -> bool:
         raise RuntimeError
 
-    __eq__ = __le__ = __gt__ = __ge__ = __lt__  # type: ignore[assignment]
+    __eq__ = __le__ = __gt__ = __ge__ = __lt__
     __hash__ = float.__hash__
 
 

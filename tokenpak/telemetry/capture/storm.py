@@ -155,7 +155,7 @@ class Storms:
         self._forget()
         self._held_before = self.held.value
         # No longer followed, but a call may have been on its way to count.
-        self._leaving: deque[_Storm] = deque(maxlen=MOST)
+        self._leaving: deque[_Storm] = deque(maxlen=2 * MOST)
         self._due: float = float("inf")
         """Nanoseconds since the epoch."""
 
@@ -237,6 +237,9 @@ class Storms:
             if storm is not None:
                 self._leave(key)
             while len(self._storms) >= MOST:
+                if len(self._leaving) >= MOST:
+                    # Nobody told of those yet.  This one is recorded and not followed.
+                    raise LookupError
                 self._give_way()
             now = self._clock()
             fresh = _Storm(fingerprint, now, self._first, self._every)
@@ -293,8 +296,13 @@ class Storms:
         wait: float = float("inf")
         self._due = wait  # lowered by who comes meanwhile
         for _ in range(len(self._leaving)):
-            _tell(self._leaving.popleft(), put, now)
-        for key, storm in list(self._storms.items()):
+            try:
+                left_before = self._leaving.popleft()
+            except IndexError:
+                break  # another thread tells, too: the writer, and who closes
+            _tell(left_before, put, now)
+        # In one step: a finalizer may log at any allocation.
+        for key, storm in self._storms.copy().items():
             left = storm.began + self._window - now
             over = not 0 < left <= self._window
             if last or over:

@@ -203,7 +203,9 @@ class Storms:
                 if storm.free:
                     storm.free.pop()  # if another thread was faster: an IndexError
                 elif (storm.beyond() + 1) % every:
-                    storm.message, storm.last = message[:_KEPT], now
+                    if len(message) > _KEPT:
+                        message = message[:_KEPT]
+                    storm.message, storm.last = message, now
                     try:
                         counts[cls]()
                     except Exception:

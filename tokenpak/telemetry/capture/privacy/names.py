@@ -40,10 +40,10 @@ _BEFORE_KEY: Final = (
     "subscription",
     "webhook",
 )
-_BLANK: Final = r"""(?:["'\]\) \t\r\n\\]|%2[027])*+"""
-_GAP: Final = rf"{_BLANK}(?:[abfnrtv](?<=\\[abfnrtv]){_BLANK})*+"
+_BLANK: Final = r"""["'\]\) \t\r\n\\]*+"""
+_GAP: Final = rf"{_BLANK}(?:[abfnrtv%](?:(?<=%)2[027]|(?<=\\[abfnrtv])){_BLANK})*+"
 """Between name and sign, also in JSON inside JSON, or in the repr of a text."""
-_SIGN: Final = r"(?:={1,3}>?|:(?!//)=?|%3[ad]|(?<=[\"']),(?=[ \t]*b?\\*[\"']))"
+_SIGN: Final = r"(?:={1,3}>?|:(?!//)=?|%3[ad]|,(?<=[\"'],)(?=[ \t]*b?\\*[\"']))"
 """Also in a URL inside a URL, and in ``[("cookie", "…")]``: headers as pairs."""
 
 

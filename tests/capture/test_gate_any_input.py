@@ -176,3 +176,13 @@ def test_what_cannot_be_marked_is_either_held_back_or_recorded() -> None:
     for _ in range(5):
         log("r", error)
     assert len(recorded) + gate.dropped[STORM] == 5
+
+
+def test_c1_a_class_without_a_name_is_told_of(tmp_path: Path) -> None:
+    """And does not keep the logger from being closed."""
+    logger = ErrorLogger(tmp_path, storm_first=1, storm_every=0)
+    for _ in range(3):
+        logger.log_error("r", NoNameError("x"))
+    assert logger.close(timeout=60)
+    first, summary = records_in(tmp_path)
+    assert first["error_type"] == summary["error_type"] == "NoNameError"

@@ -19,6 +19,7 @@ from tokenpak.telemetry.capture.fingerprint import LONGEST
 from tokenpak.telemetry.capture.mark import mark
 from tokenpak.telemetry.capture.moment import iso
 from tokenpak.telemetry.capture.sample import Sampler
+from tokenpak.telemetry.capture.sanitise import class_name
 from tokenpak.telemetry.capture.storm import Held, Storms
 from tokenpak.telemetry.counter import Counter
 from tokenpak.telemetry.settings import Sample
@@ -158,7 +159,7 @@ class Gate:
             frames = orjson.loads(b'"%b"' % entry.head)
             stack = f"{frames}: {last}\n"
         self._describe(
-            kind.cls.__name__,
+            class_name(kind.cls),
             message,
             stack,
             {

@@ -220,7 +220,9 @@ class Storms:
                     except Exception:  # noqa: S110  it does then
                         pass
                     return
-            except BaseException as reason:  # no exception; or its __str__ is user code
+            except Exception:  # noqa: S110  no exception, or the end of the stack
+                pass
+            except BaseException as reason:  # its __str__ is user code
                 if is_interrupt(reason):
                     raise
             try:

@@ -179,6 +179,22 @@ SECRETS: Final[tuple[Secret, ...]] = (
     _named("redis://:", "hunter2", "@cache:6379/0", rule="url_password"),
     _named("https://u:", "s3cr%21t", "@example.org/", rule="url_password"),
     _named("Server=s;Uid=u;Pwd=", "hunter2", ";"),
+    _bare("google_token", "ya", "29.a0AfB_by", some(60, _URL)),
+    _bare("google_token", "ya", "29.c.b0Aaekm1K-M5z", some(60, _URL)),
+    _named('{"password": "a\\"', "the-rest-1", '", "user": "u"}'),
+    _named("{'password': 'a\\'\"", "the-rest-2", "', 'user': 'u'}"),
+    _named('{\\"password\\": \\"a\\\\\\"', "the-rest-3", '\\"}'),
+    _named('password="C:\\\\', "the-rest-4", '\\\\" user="u"'),
+    _named("%7B%22password%22%3A%22", "hunter4", "%22%7D"),
+    _named("?next=https%3A%2F%2Fh%2F%3Fpassword%3D", "hunter5"),
+    _named("[('accept', '*/*'), ('cookie', 's=", "hunter6", "')]"),
+    _named("[(b'x-api-key', b'", "hunter7", "'), (b'accept', b'*/*')]"),
+    _named('{"secrets": [{"b": 1}, {"c": [2, "', "hunter8", '"]}]}'),
+    _named("password=SecretStr('", "hunter9", "')"),
+    _named('Authorization: Digest username="u", response="', some(32, _HEX), '"'),
+    _named('Authorization: Token token="', "hunter10", '"'),
+    _named("AZURE_OPENAI_KEY=", some(32, _HEX)),
+    _named("openai-key: ", some(32, _HEX)),
 )
 
 HARMLESS: Final[tuple[str, ...]] = (
@@ -261,6 +277,18 @@ HARMLESS: Final[tuple[str, ...]] = (
     "<built-in function len>",
     "SKU1234567890",
     "signature mismatch: expected 2 arguments",
+    "eos_token='</s>', pad_token=\"<pad>\"",
+    "stop_token: '<|im_end|>'",
+    "mask_token='[MASK]'",
+    "max_tokens=4096, prompt_tokens=12345678",
+    "('api_key', 'must be set')",
+    "fields ['password', 'email', 'name']",
+    "[('body', 'password'), 'field required']",
+    "os.getenv('API_KEY', 'unset')",
+    "req_011CSHoEeqs5C35K2UUqR7Fy",
+    "msg_01XFDUDYJgAACzvnptvVoYEL",
+    "resp_67ccd2bed1ec8190b14f964abc0542670bb6a6b452d3795b",
+    "my_factory.make_something_long_from_it",
 )
 
 __all__ = ["HARMLESS", "SECRETS", "Secret", "b64url", "some"]

@@ -295,6 +295,46 @@ def test_c2_a_secret_name_without_a_value_keeps_it(value: object) -> None:
     ] == {"password": value}
 
 
+def test_c1_of_a_huge_message_of_a_cause_only_the_ends_are_searched() -> None:
+    """As of the exception's own: to search all of it would take seconds."""
+    error = plain()
+    error.__cause__ = ValueError("sk-" * 1_000_000)
+    searched: list[int] = []
+
+    def rule(text: str) -> str:
+        searched.append(len(text))
+        return text
+
+    redactor = Redactor("credentials", {"own": rule}, key=lambda: b"k" * 32)
+    line = Encoder(32_000, redactor=redactor).error("req", error, {})
+    assert len(line) <= 32_000
+    assert 0 < max(searched) < 200_000
+
+
+@pytest.mark.parametrize("form", [list, tuple])
+def test_c1_headers_as_a_list_of_pairs_are_headers(form: type) -> None:
+    """As ASGI and most clients hold them; a table of other things is none."""
+    headers = [
+        form([b"x-api-key", b"hunter2"]),
+        form(["Cookie", "s=hunter2"]),
+        form(["accept", "text/html"]),
+    ]
+    context = {"headers": headers, "top": [form(["token", " the"]), form(["a", 1])]}
+    for encoded in (context, {**context, "headers": headers[1:]}):
+        line = encoder().error("req", plain(), encoded)
+        assert b"hunter2" not in line
+        shown = orjson.loads(line)["context"]
+        assert shown["headers"][-1] == ["accept", "text/html"]
+        assert shown["top"] == [["token", " the"], ["a", 1]]
+
+
+@pytest.mark.parametrize("key", ["eos_token", "stop_token"])
+def test_c2_a_token_of_a_vocabulary_is_no_secret(key: str) -> None:
+    context = {key: "<|endoftext|>", "pad_token": "<pad>", "mask_token": "[MASK]"}
+    line = encoder().error("req", plain(), context)
+    assert orjson.loads(line)["context"] == context
+
+
 def test_the_same_secret_has_the_same_mark_and_another_has_another() -> None:
     """By this it is told whether one key is refused, or two."""
     known, first = encoder(), next(s for s in SECRETS if s.rule == "groq_key")

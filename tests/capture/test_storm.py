@@ -491,3 +491,33 @@ def test_neither_is_on_by_default(tmp_path: Path) -> None:
     code = Encoder(32_000).codes[0]
 
     assert logger.log_error.__code__ is code
+
+
+def test_q6_two_who_tell_at_once_do_not_get_into_each_others_way() -> None:
+    """The writer, and who closes the logger: each is told of once, nothing raises."""
+    rig = Rig(first=1)
+    for number in range(MOST + 5):
+        for _ in range(2):
+            rig.takes(refused("x" * (number + 1)))
+    told: list[Held] = []
+
+    def put(held: Held) -> None:
+        told.append(held)
+        if len(told) == 1:
+            rig.storms.tell(told.append, last=True)
+
+    rig.storms.tell(put, last=True)
+    assert sum(held.number for held in told) == rig.storms.held_back == MOST + 5
+
+
+def test_m1_while_nobody_tells_nothing_is_held_back_that_will_not_be_told() -> None:
+    """As many as can be told are followed; what is new beyond is recorded."""
+    rig = Rig(first=1)
+    kinds, recorded = 2 * MOST + 500, 0
+    for number in range(kinds):
+        word = "".join(chr(97 + number // 26**place % 26) for place in range(3))
+        recorded += sum(rig.takes(refused(word)) for _ in range(2))
+    rig.tell(last=True)
+    told = sum(held.number for held in rig.told)
+    assert told == rig.storms.held_back
+    assert told + recorded == 2 * kinds

@@ -276,7 +276,7 @@ class ErrorLogger:
             # What it counts and draws is this process's, also before the first record.
             self._pipeline.know_of_forks()
             self._record_error = self._gate.guard(
-                self._record_error, encoder.record_described(sink)
+                self._record_error, encoder.record_described(sink), sink.unmade
             )
         self._record_event = encoder.record_event(self._pipeline.chains[EVENTS].sink)
         # The methods below do nothing else, so a call of theirs can be saved; unless a

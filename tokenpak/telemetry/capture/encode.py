@@ -430,9 +430,9 @@ class Encoder:
             self.record_described(sink).__code__,
         )
 
-    def redact(self, text: str) -> str:
-        """Return *text* without what is to be kept out of the lines."""
-        return self._redactor.text(text) if self._redactor.active else text
+    def redact(self, text: str, limit: int) -> str:
+        """Return the first *limit* characters of *text*, without secrets."""
+        return self._redactor.window(text, limit)
 
     @property
     def stacks(self) -> StackCache:

@@ -15,9 +15,11 @@ from typing import Any, Final, Protocol
 import orjson
 
 from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.capture.fingerprint import LONGEST
 from tokenpak.telemetry.capture.mark import mark
 from tokenpak.telemetry.capture.moment import iso
 from tokenpak.telemetry.capture.sample import Sampler
+from tokenpak.telemetry.capture.sanitise import class_name
 from tokenpak.telemetry.capture.storm import Held, Storms
 from tokenpak.telemetry.counter import Counter
 from tokenpak.telemetry.settings import Sample
@@ -87,35 +89,46 @@ class Gate:
         """Whether everything is recorded: nobody needs a gate then."""
         return self._sampler is None and self._storms is None
 
-    def guard(self, record: Record, describe: Record) -> Record:
+    def guard(
+        self, record: Record, describe: Record, unmade: Callable[[], object]
+    ) -> Record:
         """
         Return what calls *record*, if the error is to be recorded.
 
         Args:
             record: ``log_error(request_id, error, context)``.
             describe: records the summary of a storm; see Encoder.record_described().
+            unmade: called if *record* cannot be: see Sink.
 
         """
         self._describe = describe
         if self._storms is not None:
             counts = self._counts
-            record = self._storms.guard(record, counts.known, counts.add)
+            record = self._storms.guard(record, counts.known, counts.add, unmade)
         if self._sampler is not None:
-            record = self._sampled_only(record, self._sampler)
+            record = self._sampled_only(record, self._sampler, unmade)
         return record
 
-    def _sampled_only(self, record: Record, sampler: Sampler) -> Record:
+    def _sampled_only(
+        self, record: Record, sampler: Sampler, unmade: Callable[[], object]
+    ) -> Record:
         def log_error(request_id: Any, error: Any, context: Any = None) -> None:
-            if sampler.takes(error, context):
-                record(request_id, error, context)
-            else:
+            try:
+                taken = sampler.takes(error, context)
+            except Exception:  # the end of the stack
+                taken = True
+            try:
+                if taken:
+                    record(request_id, error, context)
+                    return
                 self._counts.add(type(error))
                 self._sampled.add()
-                try:
-                    # Or the next layer that it passes would count it again.
-                    mark(error, time.time_ns())
-                except Exception:  # noqa: S110  it does then
-                    pass
+                # Or the next layer that it passes would count it again.
+                mark(error, time.time_ns())
+            except Exception:
+                # If it cannot be marked, it does.  Else this is the end of the stack.
+                if taken:
+                    unmade()
 
         return log_error
 
@@ -139,14 +152,14 @@ class Gate:
             return
         self._summaries.add()
         kind, entry = held.fingerprint, held.fingerprint.entry
-        last = self._redact(held.message)
+        last = self._redact(held.message, LONGEST)
         message = f"{held.number:,} more like this were held back: {last}"
         stack = ""
         if entry is not None:
             frames = orjson.loads(b'"%b"' % entry.head)
             stack = f"{frames}: {last}\n"
         self._describe(
-            kind.cls.__name__,
+            class_name(kind.cls),
             message,
             stack,
             {

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
+from tokenpak.telemetry.capture.interrupt import is_interrupt
+from tokenpak.telemetry.capture.sanitise import class_name
 from tokenpak.telemetry.settings import Sample
 
 ALL_OTHERS: Final = "*"
@@ -52,7 +54,7 @@ class Sampler:
         if self._choose is not None:
             rate = self._ask(self._choose, error, context)
         elif self._rates:
-            rate = self._rates.get(type(error).__name__, self._rate)
+            rate = self._rates.get(class_name(type(error)), self._rate)
         if rate is True or rate == 1:
             return True
         if not rate:
@@ -68,16 +70,19 @@ class Sampler:
     ) -> object:
         try:
             rate = choose(error, context)
-        except Exception as reason:  # the caller's code
-            self._failed(f"raised {type(reason).__name__}")
+        except BaseException as reason:  # the caller's code
+            # Ctrl-C while it runs; or what another signal's handler raises.
+            if isinstance(reason, KeyboardInterrupt) or is_interrupt(reason):
+                raise
+            self._failed(f"raised {class_name(type(reason))}")
             return True
         if _is_rate(rate):
-            return rate
-        self._failed(f"returned {type(rate).__name__}, not a bool or a rate")
+            return float(rate)
+        self._failed(f"returned {class_name(type(rate))}, not a bool or a rate")
         return True
 
 
-def _is_rate(value: object) -> bool:
+def _is_rate(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and 0 <= value <= 1
 
 

@@ -37,6 +37,9 @@ MAX_STACKS: Final = 2_048
 MAX_FRAMES: Final = 50_000
 """Bounds of the cache.  Beyond either it is emptied: what is in use comes back."""
 
+_LONGEST: Final = 32_000
+"""Characters of the message of a cause.  Of a longer one no more could be in a line."""
+
 _ALL: Final = sys.maxsize
 """Frames to format.  Said, or traceback asks ``sys.tracebacklimit``, which another
 thread may set meanwhile: it would cut the stack short for ever."""
@@ -252,7 +255,8 @@ class StackCache:
                 text = str(link)
             except BaseException as reason:  # user code
                 raise NotCacheableError from reason
-            if type(text) is not str:  # its own __str__ or __format__ may differ
+            # Its own __str__ or __format__ may differ; or all of it would be searched.
+            if type(text) is not str or len(text) > _LONGEST:
                 raise NotCacheableError
             message = json_text(text)
             if not self._redactor.clears_message(message):

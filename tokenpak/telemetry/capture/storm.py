@@ -25,7 +25,9 @@ from tokenpak.telemetry.capture.fingerprint import (
     stack_of,
 )
 from tokenpak.telemetry.capture.index import find
+from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.mark import mark
+from tokenpak.telemetry.capture.privacy.redactor import MARGIN
 from tokenpak.telemetry.capture.stack import StackCache
 from tokenpak.telemetry.counter import Counter
 
@@ -35,6 +37,8 @@ SECOND: Final = 1_000_000_000
 NEVER: Final = 2**63
 MOST_MESSAGES: Final = 4 * MOST
 """Messages that are kept to know them again faster."""
+_KEPT: Final = LONGEST + MARGIN + 1
+"""Characters of a message that are kept to be told: it is redacted, and then cut."""
 _SAME: Final = bytes.maketrans(b"123456789", b"000000000")
 
 
@@ -44,7 +48,7 @@ class Held(NamedTuple):
     fingerprint: Fingerprint
     number: int
     message: str
-    """The last one."""
+    """The last one: its beginning, with secrets; see Redactor.window()."""
     since: int
     """Nanoseconds since the epoch: none of these was held back before."""
     until: int
@@ -107,8 +111,7 @@ class _Storm:
         number, self._told, self._told_at = total - self._told, total, now
         if number == 0:
             return None
-        message = self.message[:LONGEST]
-        return Held(self.fingerprint, number, message, since, self.last)
+        return Held(self.fingerprint, number, self.message, since, self.last)
 
 
 class Storms:
@@ -152,7 +155,7 @@ class Storms:
         self._forget()
         self._held_before = self.held.value
         # No longer followed, but a call may have been on its way to count.
-        self._leaving: deque[_Storm] = deque(maxlen=MOST)
+        self._leaving: deque[_Storm] = deque(maxlen=2 * MOST)
         self._due: float = float("inf")
         """Nanoseconds since the epoch."""
 
@@ -161,6 +164,7 @@ class Storms:
         record: Callable[..., None],
         counts: Mapping[type, Callable[[], object]],
         count_new: Callable[[type], object],
+        unmade: Callable[[], object] = int,
     ) -> Callable[..., None]:
         """
         Return ``log_error``, which calls *record* or counts what is held back.
@@ -169,6 +173,7 @@ class Storms:
             record: ``log_error(request_id, error, context)``.
             counts: what to call for an error that is held back, by its class.
             count_new: called with the class if it is not in *counts*.
+            unmade: called if *record* cannot be: see Sink.
 
         """
         # A closure, and all in one: it is to cost half of what it saves.
@@ -179,6 +184,8 @@ class Storms:
         def log_error(request_id: Any, error: Any, context: Any = None) -> None:
             try:
                 message, cls = str(error), type(error)
+                if type(message) is not str:  # it has methods of its own
+                    raise TypeError
                 kind = known_kind(cls)
                 entry = kind and find(kind.stacks, error.__traceback__)
                 storm = known_message(message)
@@ -196,6 +203,8 @@ class Storms:
                 if storm.free:
                     storm.free.pop()  # if another thread was faster: an IndexError
                 elif (storm.beyond() + 1) % every:
+                    if len(message) > _KEPT:
+                        message = message[:_KEPT]
                     storm.message, storm.last = message, now
                     try:
                         counts[cls]()
@@ -203,14 +212,23 @@ class Storms:
                         count_new(cls)
                     held()
                     # Or the next layer that it passes would count it again.
-                    if kind and kind.plain_attributes:
-                        error._tokenpak_recorded = now  # noqa: SLF001
-                    else:
-                        mark(error, now)
+                    try:
+                        if kind and kind.plain_attributes:
+                            error._tokenpak_recorded = now  # noqa: SLF001
+                        else:
+                            mark(error, now)
+                    except Exception:  # noqa: S110  it does then
+                        pass
                     return
-            except Exception:  # noqa: S110  no exception, or one whose __str__ raises
+            except Exception:  # noqa: S110  no exception, or the end of the stack
                 pass
-            record(request_id, error, context)
+            except BaseException as reason:  # its __str__ is user code
+                if is_interrupt(reason):
+                    raise
+            try:
+                record(request_id, error, context)
+            except Exception:
+                unmade()  # the end of the stack
 
         return log_error
 
@@ -223,6 +241,9 @@ class Storms:
             if storm is not None:
                 self._leave(key)
             while len(self._storms) >= MOST:
+                if len(self._leaving) >= MOST:
+                    # Nobody told of those yet.  This one is recorded and not followed.
+                    raise LookupError
                 self._give_way()
             now = self._clock()
             fresh = _Storm(fingerprint, now, self._first, self._every)
@@ -279,8 +300,13 @@ class Storms:
         wait: float = float("inf")
         self._due = wait  # lowered by who comes meanwhile
         for _ in range(len(self._leaving)):
-            _tell(self._leaving.popleft(), put, now)
-        for key, storm in list(self._storms.items()):
+            try:
+                left_before = self._leaving.popleft()
+            except IndexError:
+                break  # another thread tells, too: the writer, and who closes
+            _tell(left_before, put, now)
+        # In one step: a finalizer may log at any allocation.
+        for key, storm in self._storms.copy().items():
             left = storm.began + self._window - now
             over = not 0 < left <= self._window
             if last or over:

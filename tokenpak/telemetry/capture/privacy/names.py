@@ -18,13 +18,19 @@ _BEFORE_KEY: Final = (
     "access",
     "account",
     "admin",
+    "anthropic",
     "api",
     "app",
     "auth",
+    "azure",
+    "cohere",
     "encryption",
     "functions",
+    "gemini",
     "license",
     "master",
+    "mistral",
+    "openai",
     "private",
     "secret",
     "service",
@@ -35,9 +41,10 @@ _BEFORE_KEY: Final = (
     "webhook",
 )
 _BLANK: Final = r"""["'\]\) \t\r\n\\]*+"""
-_GAP: Final = rf"{_BLANK}(?:[abfnrtv](?<=\\[abfnrtv]){_BLANK})*+"
+_GAP: Final = rf"{_BLANK}(?:[abfnrtv%](?:(?<=%)2[027]|(?<=\\[abfnrtv])){_BLANK})*+"
 """Between name and sign, also in JSON inside JSON, or in the repr of a text."""
-_SIGN: Final = r"(?:={1,3}>?|:(?!//)=?)"
+_SIGN: Final = r"(?:={1,3}>?|:(?!//)=?|%3[ad]|,(?<=[\"'],)(?=[ \t]*b?\\*[\"']))"
+"""Also in a URL inside a URL, and in ``[("cookie", "…")]``: headers as pairs."""
 
 
 class Name(NamedTuple):
@@ -70,7 +77,7 @@ class Name(NamedTuple):
     def trace(self) -> str:
         """What is left of both in a skeleton, or more."""
         names = "|".join(self.traces)
-        return f"(?:{names}){_GAP}[:=]"
+        return rf"(?:{names}){_GAP}(?:[:=%]|(?<=[\"']),)"
 
 
 def _word(word: str) -> str:
@@ -86,7 +93,7 @@ def _keys() -> str:
     last = "".join(sorted({word[-1] for word in _BEFORE_KEY}))
     # The two looks to both sides only spare it most of the others.
     return (
-        rf"key(?=[\"'\]\) \t\r\n\\:=])(?<=[{last}_. ?&;-]key)"
+        rf"key(?=[\"'\]\) \t\r\n\\:=%])(?<=[{last}_. ?&;-]key)"
         rf"(?:{'|'.join(words)}|(?<=[?&;]key)(?==))"
     )
 

@@ -11,11 +11,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.privacy.mark import Marks
 from tokenpak.telemetry.capture.privacy.names import is_secret_name
 from tokenpak.telemetry.capture.privacy.rule import Rule, compiled
 from tokenpak.telemetry.capture.privacy.screen import Screen
-from tokenpak.telemetry.capture.privacy.text import TOKEN_STARTS, is_empty, redact_text
+from tokenpak.telemetry.capture.privacy.text import (
+    TOKEN_STARTS,
+    is_empty,
+    is_special,
+    redact_text,
+)
 from tokenpak.telemetry.capture.sanitise import Plain, unique
 
 OwnRule = str | re.Pattern[str] | Callable[[str], str]
@@ -191,8 +197,20 @@ class Redactor:
         if type(value) is dict:
             return self._mapping(value, left)
         if type(value) is list:
+            if self._known and _are_pairs(value):
+                return [self._pair(pair, left) for pair in value if left[0] >= 0]
             return [self._plain(item, left) for item in value if left[0] >= 0]
         return value
+
+    def _pair(self, pair: Plain, left: list[int]) -> Plain:
+        assert isinstance(pair, list)
+        key, value = pair
+        assert isinstance(key, str)
+        name = is_secret_name(key)
+        # Weak ones are also the names of columns, and words that a model has made.
+        if name is None or name.weak or not _is_secret(value, weak=False):
+            return [self._plain(item, left) for item in pair]
+        return [self._bounded(key, left), self._whole(value)]
 
     def _mapping(self, value: dict[str, Plain], left: list[int]) -> dict[str, Plain]:
         copy: dict[str, Plain] = {}
@@ -254,12 +272,23 @@ class Redactor:
                     lambda match: match[0] and self._marks.make(name, match[0]), text
                 )
             return str.__str__(rule(text))
-        except BaseException:  # user code
+        except BaseException as reason:  # user code
+            if is_interrupt(reason):
+                raise
             return f"[redacted: the rule {name} failed]"
+
+
+def _are_pairs(value: list[Plain]) -> bool:
+    """Return whether *value* is what headers often are: a list of name and value."""
+    return all(
+        type(item) is list and len(item) == 2 and type(item[0]) is str for item in value
+    )
 
 
 def _is_secret(value: Plain, *, weak: bool) -> bool:
     if value is None or isinstance(value, bool) or value in ("", [], {}):
+        return False
+    if weak and isinstance(value, str) and is_special(value):
         return False
     return not (weak and isinstance(value, int | float) and abs(value) < 1e7)
 

@@ -61,12 +61,12 @@ def trace_of(rule: Rule) -> str:
 
 def rich(letters: int) -> str:
     """
-    Return a lookahead: *letters* letters beyond f come next, hex digits disregarded.
+    Return a lookahead: *letters* of ``g-zA-Z_-`` come next, hex digits disregarded.
 
     For tokens of whose beginning a skeleton has little: their trace asks for the same
     letters.  A random text of 20 letters and digits has about 14 of them.
     """
-    return rf"(?=(?:[a-f0-9]*+[g-zA-Z]){{{letters}}})"
+    return rf"(?=(?:[a-f0-9]*+[g-zA-Z_-]){{{letters}}})"
 
 
 @cache

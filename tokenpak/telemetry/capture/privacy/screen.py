@@ -125,7 +125,7 @@ class Screen:
         if at >= 0 and self._token_in(line, text, classes, at):
             return True
         low = line.lower().decode()
-        if ":" in text or "=" in text:
+        if ":" in text or "=" in text or "%3" in text or '",' in text or "'," in text:
             for word, suspicion in self._names:
                 if word in low and compiled(suspicion).search(low) is not None:
                     return True

@@ -29,17 +29,35 @@ MAX_STARTS: Final = 500
 
 _QUOTED: Final = (
     r"[ \t]*[bBfFrRuU]{0,2}"
-    r"""(?P<quote>\\*(?:"{3}|'{3}|["']))(?P<quoted>[^\r\n]*?)(?:(?P=quote)|(?=[\r\n])|\Z)"""
+    r"""(?P<quote>(?P<deep>\\+)?(?:"{3}|'{3}|["']))"""
+    # A quote inside of the value has another number of backslashes.
+    r"""(?P<quoted>(?(deep)(?:[^\\\r\n]++|(?!(?P=quote))\\++["']?+)*+"""
+    # Two may be the end of a value, or of the repr of what has one: by what follows.
+    r"""|(?:[^\\\r\n"']++|(?!(?P=quote))["']"""
+    r"""|(?:\\\\)++(?=(?P=quote)(?:[\s,;:&>)\]}]|\Z))|\\++["']?+)*+))"""
+    r"(?:(?P=quote)|(?=[\r\n])|\Z)"
 )
-_BRACES: Final = r"""[\[{(](?!redacted:)[^\[\](){}]*"""
-_BARE: Final = rf"""[ \t]*(?P<secret>{_BRACES}|[^\s"'&,;<>\\]+)"""
-_LINE: Final = rf"""[ \t]*(?P<secret>{_BRACES}|[^\r\n"'\\]+)"""
+_FLAT: Final = r"[^\[\](){}]*+"
+_NESTED: Final = (
+    rf"(?:[\[{{(]{_FLAT}(?:[\[{{(]{_FLAT}[\])}}]?+{_FLAT})*+[\])}}]?+{_FLAT})*+"
+)
+_BRACES: Final = rf"[\[{{(](?!redacted:){_FLAT}{_NESTED}"
+"""A container, or a call's arguments, with two levels of others inside of it."""
+_BARE: Final = (
+    rf"""[ \t]*(?P<secret>{_BRACES}|[^\s"'&,;<>\\]++(?:(?<=\()(?=\\*["']){_FLAT})?)"""
+)
+_LINE: Final = (
+    rf"""[ \t]*(?P<secret>{_BRACES}|(?:[^\r\n"'\\]++|(?<==)\\*"[^"\r\n]*+"?+)++)"""
+)
 VALUE: Final = f"(?:{_QUOTED}|{_BARE})"
 HEADER: Final = f"(?:{_QUOTED}|{_LINE})"
 _LITERAL_BEFORE: Final = (
     r""""[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*'"""
 )
 _FIELD: Final = r"\{[^{}]*"
+_IN_PAIR: Final = r"""[\[,][ \t]*\(b?\\*["'][A-Za-z0-9_.-]*\Z"""
+_SPECIAL: Final = r"</?\|?[A-Za-z_]{1,24}(?:_[0-9]{1,3})?\|?>|\[[A-Z]{1,9}\]"
+"""A token of a model's vocabulary: ``eos_token="</s>"``."""
 _LONGEST_LINE: Final = 500
 _EMPTY: Final = (
     r"(?i:(?:[\s*\[\](){}.:]|%[sdr])*|x{3,}|null|none|true|false|undefined"
@@ -172,9 +190,13 @@ def name_spans(text: str, *, source: bool = False) -> Iterator[tuple[int, int]]:
         code = source and not in_literal(text, match.start())
         if code:
             expression = _QUOTED
-        found = (
-            None if in_mark(text, match) else compiled(expression).match(text, after)
-        )
+        pair = text[after - 1] == ","
+        if pair:
+            expression = _QUOTED
+        skipped = in_mark(text, match) or (pair and not in_pair(text, match.start()))
+        found = None if skipped else compiled(expression).match(text, after)
+        if pair and found is not None and not text.startswith(")", found.end()):
+            found = None
         if found is not None:
             group = "quoted" if found["quote"] is not None else "secret"
             start, stop = found.span(group)
@@ -217,9 +239,19 @@ def in_mark(text: str, match: re.Match[str]) -> bool:
     return mark is not None and mark.end() > match.end()
 
 
+def in_pair(text: str, at: int) -> bool:
+    """Return whether *at* is in the first of two texts, in a list of such tuples."""
+    return compiled(_IN_PAIR).search(text, max(0, at - 64), at) is not None
+
+
 def is_empty(value: str) -> bool:
     """Return whether *value* is none, a placeholder, or what is replaced already."""
     return compiled(_EMPTY).fullmatch(value) is not None
+
+
+def is_special(value: str) -> bool:
+    """Return whether *value* is a token of a vocabulary, and none that opens doors."""
+    return compiled(_SPECIAL).fullmatch(value) is not None
 
 
 def is_value(value: str, name: Name, *, quoted: bool) -> bool:
@@ -227,6 +259,8 @@ def is_value(value: str, name: Name, *, quoted: bool) -> bool:
     if is_empty(value):
         return False
     if name.weak:
+        if is_special(value):
+            return False
         if value.isdecimal():
             return len(value) >= 8  # a number of tokens
         if not quoted:
@@ -274,6 +308,7 @@ __all__ = [
     "SCHEMES",
     "TOKEN_STARTS",
     "is_empty",
+    "is_special",
     "left_out",
     "name_spans",
     "redact_text",

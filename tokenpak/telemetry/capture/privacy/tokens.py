@@ -73,9 +73,9 @@ TOKENS: Final = (
         "google_token",
         "`ya29.…`",
         ("ya29.",),
-        rf"ya29\.{rich(12)}[A-Za-z0-9_-]{{20,}}",
+        rf"ya29\.(?:c\.)?{rich(12)}[A-Za-z0-9_-]{{20,}}",
         _HOG + "googleoauth2",
-        trace=r"y\.[g-zA-Z]{12}",
+        trace=r"y\.\.?[g-zA-Z_-]{12}",
     ),
     _token(
         "google_oauth_secret",
@@ -149,7 +149,7 @@ TOKENS: Final = (
         ("hf_",),
         rf"hf_(?=[A-Za-z0-9]{{30}}){rich(8)}[A-Za-z0-9]{{30}}{_REST}",
         _LEAKS,
-        trace=r"h_[g-zA-Z]{8}",
+        trace=r"h_[g-zA-Z_-]{8}",
     ),
     _token("huggingface_org", "`api_org_…`", "api_org_", "[A-Za-z0-9]{30,}", _LEAKS),
     Rule(
@@ -158,7 +158,7 @@ TOKENS: Final = (
         ("r8_",),
         rf"r8_(?=[A-Za-z0-9]{{30}}){rich(12)}[A-Za-z0-9]{{30}}{_REST}",
         _HOG + "replicate",
-        trace=r"r_[g-zA-Z]{12}",
+        trace=r"r_[g-zA-Z_-]{12}",
     ),
     _token("groq_key", "`gsk_…`", "gsk_", "[A-Za-z0-9]{40,}", _HOG + "groq"),
     _token("xai_key", "`xai-…`", "xai-", "[A-Za-z0-9_]{60,}", _HOG + "xai"),
@@ -188,7 +188,7 @@ TOKENS: Final = (
         # a point that is not there would go to the end.
         rf"eyJ{rich(6)}[A-Za-z0-9_-]{{14,}}(?:\.[A-Za-z0-9_-]*){{0,4}}",
         "https://www.rfc-editor.org/rfc/rfc7519",
-        trace=r"yJ[g-zA-Z]{6}",
+        trace=r"yJ[g-zA-Z_-]{6}",
         check=lambda token: len(token.partition(".")[2]) >= 8,
     ),
     _token(
@@ -255,7 +255,7 @@ TOKENS: Final = (
         ("glc_", "glsa_"),
         rf"gl(?:c|sa)_(?=[A-Za-z0-9]{{12}}){rich(6)}[A-Za-z0-9+/=_]{{32,}}",
         _LEAKS,
-        trace=r"gls?_[g-zA-Z]{6}",
+        trace=r"gls?_[g-zA-Z_-]{6}",
     ),
     _token(
         "vault_token", "`hvs.…`, `hvb.…`", "hvs. hvb.", "[A-Za-z0-9_-]{60,}", _LEAKS

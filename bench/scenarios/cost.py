@@ -86,7 +86,7 @@ def judge(samples: Samples) -> list[Row]:
 SCENARIO = Scenario(
     name="cost",
     title="CPU time and bytes a record",
-    megabytes=256,
+    megabytes=1_024,
     how=HOW,
     read=READ,
     rounds=3,

@@ -169,7 +169,7 @@ def _name(adapter: str, processes: int) -> str:
 SCENARIO = Scenario(
     name="processes",
     title="Several processes, one file",
-    megabytes=1024,
+    megabytes=1_024,
     how=HOW,
     read=READ,
     rounds=3,

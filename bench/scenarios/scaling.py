@@ -234,7 +234,7 @@ def judge(samples: Samples) -> list[Row]:
 SCENARIO = Scenario(
     name="scaling",
     title="How the cost grows",
-    megabytes=512,
+    megabytes=1_024,
     how=HOW,
     read=READ,
     rounds=3,

@@ -117,7 +117,7 @@ def _name(adapter: str, threads: int) -> str:
 SCENARIO = Scenario(
     name="threads",
     title="Failures a second into the file, several threads",
-    megabytes=384,
+    megabytes=1_024,
     how=HOW,
     read=READ,
     rounds=3,

@@ -105,7 +105,7 @@ def judge(samples: Samples) -> list[Row]:
 SCENARIO = Scenario(
     name="throughput",
     title="Failures a second into the file, one thread",
-    megabytes=384,
+    megabytes=1_024,
     how=HOW,
     read=READ,
     rounds=5,

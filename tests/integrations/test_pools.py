@@ -46,6 +46,10 @@ def die(number: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def log_to(directory: str) -> None:
+    os.environ["TOKENPAK_LOG_DIR"] = directory
+
+
 class Shop:
     @recorded
     def sell(self, number: int) -> int:
@@ -76,7 +80,9 @@ def test_q5_what_fails_in_a_pool_is_recorded_once(method: str, log_dir: Path) ->
     """With the name of the task and the id that was bound where it was handed out."""
     with bound("req-1"):
         task = recorded(work)
-    with multiprocessing.get_context(method).Pool(2) as pool:
+    # A fork server may run already, with the environment of another test.
+    context = multiprocessing.get_context(method)
+    with context.Pool(2, log_to, (str(log_dir),)) as pool:
         results = [pool.apply_async(task, (n,)) for n in range(20)]
         for number, result in enumerate(results):
             if number % 2:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import inspect
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,3 +107,56 @@ def test_q1_a_writer_that_is_born_late_does_not_become_a_second_one(
     assert not thread.is_alive()
     assert births.count >= 2
     assert logger.stats().written == 1
+
+
+def test_q3_at_the_end_of_the_stack_no_permit_to_write_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Whoever finds out there that a thread was not born, or cannot be started, leaves the
+    way free for the next one; or nothing would be written until the process ends.
+    """
+    lost: list[bool] = []
+
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    # A short stack: each level of it has an exception with a traceback of all others.
+    depth = len(inspect.stack())
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(depth + 60)
+    try:
+        for attempt in (
+            writer_module.Writer._check_birth,
+            writer_module.Writer._start,
+        ):
+            try_at_each_depth(attempt, lost)
+    finally:
+        sys.setrecursionlimit(limit)
+
+    assert len(lost) > 60
+    assert not any(lost)
+
+
+def try_at_each_depth(attempt: Callable[..., object], lost: list[bool]) -> None:
+    """Say of each depth, from the end of the stack on, whether the permit was lost."""
+    writer = writer_module.Writer(0.02)
+    begun = attempt is writer_module.Writer._check_birth
+
+    def deeper() -> None:
+        try:
+            deeper()
+        except RecursionError:
+            pass
+        birth = [time.monotonic() - 60]
+        writer._birth = birth if begun else []
+        writer._permit[:] = [] if begun else [True]
+        writer._start_failed = -60.0
+        try:
+            attempt(writer)
+        except RecursionError:
+            pass
+        lost.append(not writer._permit and not (begun and birth))
+
+    deeper()

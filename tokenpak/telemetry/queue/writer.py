@@ -191,17 +191,16 @@ class Writer:
         except (RuntimeError, MemoryError):
             # No thread left, or the interpreter is ending: what is accepted stays in
             # the spool, for a later attempt or for the next process.
+            # No call of ours from here on: this may be the end of the stack, and the
+            # permit must be there again.
             self._start_failed = now
             birth.clear()
-            self._no_writer()
+            self._permit.append(True)
+            # Whoever came meanwhile believed that there is a writer: ring again.
+            self._asleep = True
+            self.rings = True
             return False
         return True
-
-    def _no_writer(self) -> None:
-        self._permit.append(True)
-        # Whoever came meanwhile believed that there is a writer: ring again.
-        self._asleep = True
-        self.rings = True
 
     def _check_birth(self) -> None:
         """Declare the thread dead that has not begun for long."""
@@ -211,7 +210,10 @@ class Writer:
             self._birth.pop()
         except IndexError:
             return  # it has begun, or another thread was faster
-        self._no_writer()
+        # As in _start(): no call of ours from here on.
+        self._permit.append(True)
+        self._asleep = True
+        self.rings = True
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was accepted before is in the log."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -103,38 +104,61 @@ def test_c1_what_cannot_be_judged_is_recorded(
     assert len(records_in(tmp_path)) == 3
 
 
+def raised_at_the_end_of_the_stack(log_error: Callable[..., None]) -> int:
+    """Log at each depth, the deepest first; return how often that raised."""
+    error, raised = ValueError("x"), 0
+
+    def deeper() -> None:
+        nonlocal raised
+        try:
+            deeper()
+        except RecursionError:
+            pass
+        try:
+            log_error("r", error)
+        except RecursionError:
+            raised += 1
+
+    deeper()
+    return raised
+
+
 @pytest.mark.parametrize("options", [{"storm_first": 1}, {"sample": 0.5}])
 def test_c1_at_the_end_of_the_stack_a_gate_changes_nothing(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
     """What does not even reach log_error cannot be caught in it."""
-
-    def raised(log_error: Callable[..., None]) -> int:
-        error, deepest = ValueError("x"), 0
-
-        def deeper() -> None:
-            nonlocal deepest
-            try:
-                deeper()
-            except RecursionError:
-                pass
-            try:
-                log_error("r", error)
-            except RecursionError:
-                deepest += 1
-
-        log_error("r", error)
-        deeper()
-        return deepest
-
     plain, gated = ErrorLogger(tmp_path), ErrorLogger(tmp_path, **options)
     for logger in (plain, gated):
         # What begins with the first record is not what is asked here.
         logger.log_event("begins")
         assert logger.flush(timeout=60)
-    assert raised(gated.log_error) <= raised(plain.log_error)
+    assert raised_at_the_end_of_the_stack(
+        gated.log_error
+    ) <= raised_at_the_end_of_the_stack(plain.log_error)
     assert plain.close(timeout=60)
     assert gated.close(timeout=60)
+
+
+@pytest.mark.parametrize("options", [{}, {"storm_first": 1}, {"sample": 0.5}])
+def test_x2_a_first_record_at_the_end_of_the_stack_is_written(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """What begins with it breaks off at every depth, and begins anew at the next."""
+    before = ErrorLogger(tmp_path)
+    before.log_error("before", ValueError("x"))
+    logger = ErrorLogger(tmp_path, **options)
+    raised_at_the_end_of_the_stack(logger.log_error)
+    stats = logger.stats()
+    assert before.close(timeout=60)
+    closed = logger.close(timeout=60)
+    if not closed:
+        faulthandler.dump_traceback(all_threads=True)
+    assert closed, (stats, logger.stats(), vars(logger._pipeline._writer))
+    stats = logger.stats()
+    assert stats.written == stats.accepted + stats.notices > 0
+    assert logger._pipeline._files.descriptors == {}
+    assert list((tmp_path / "spool").iterdir()) == []
 
 
 def test_no_half_of_a_secret_is_in_a_summary(tmp_path: Path) -> None:

@@ -160,3 +160,30 @@ def try_at_each_depth(attempt: Callable[..., object], lost: list[bool]) -> None:
         lost.append(not writer._permit and not (begun and birth))
 
     deeper()
+
+
+def test_x2_a_writer_that_ends_while_somebody_waits_for_it_is_replaced(
+    make_logger: Callable[..., ErrorLogger],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    By what no Exception is: a logging handler may call sys.exit.
+    """
+    logger = make_logger()
+    logger.log_error("r", ValueError("x"))
+    assert logger.flush(60)
+    chores = logger._pipeline._writer._chores
+    assert chores is not None
+    before_drain, ends = chores.before_drain, [SystemExit]
+
+    def before() -> None:
+        if ends and logger._pipeline._writer._flushes:
+            raise ends.pop()
+        before_drain()
+
+    monkeypatch.setattr(chores, "before_drain", before)
+    logger.log_error("r", ValueError("x"))
+
+    assert logger.flush(60)
+    assert not ends
+    assert logger.stats().written == 2

@@ -52,6 +52,8 @@ YIELD: Final = 50e-6
 _FOREVER: Final = float("inf")
 START_RETRY: Final = 1.0
 """Seconds between attempts to start the thread, where the system has none left."""
+BIRTH_LOOK: Final = 0.01
+"""Seconds between looks whether a thread that was started has begun."""
 
 
 class Chores(Protocol):
@@ -243,20 +245,23 @@ class Writer:
         if self.ended:
             self._refuse_tokens()
         deadline = _FOREVER if timeout is None else time.monotonic() + timeout
-        while self._birth and time.monotonic() < deadline:
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            # Looked at anew now and then: a thread that is being born may be dead, and
+            # one that lives may end, with what a logging handler raises.
+            look = BIRTH_LOOK if self._birth else START_RETRY
             try:
-                return token.reply.get(timeout=0.01)
+                return token.reply.get(timeout=min(left, look))
             except Empty:
+                if left == 0:
+                    return False
+            if self._birth:
                 self._check_birth()
             if self._permit:
                 self._wake()
-        left = None if timeout is None else max(0.0, deadline - time.monotonic())
-        if self._permit:
-            return self._work_here(token, left)
-        try:
-            return token.reply.get(timeout=left)
-        except Empty:
-            return False
+            if self._permit:
+                left = max(0.0, deadline - time.monotonic())
+                return self._work_here(token, None if timeout is None else left)
 
     def _work_here(self, token: _Flush | _Stop, timeout: float | None) -> bool:
         """Be the writer for a while: there is no thread to be had."""

@@ -61,6 +61,8 @@ def _lines(text: str) -> str:
 def _default(value: object) -> str:
     if value is None:
         return "none: the logger chooses"
+    if value == ():
+        return "none"
     if isinstance(value, float):
         return f"`{value:g}`"
     if type(value) is int and value and value % MIB == 0:

@@ -20,13 +20,14 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.capture.gate import Gate
 from tokenpak.telemetry.capture.privacy.own_rules import checked_rules
 from tokenpak.telemetry.capture.privacy.redactor import OwnRule, Redactor
+from tokenpak.telemetry.capture.verbosity import make_encoder
 from tokenpak.telemetry.metrics.counters import ErrorCounts
 from tokenpak.telemetry.queue.pipeline import Pipeline
 from tokenpak.telemetry.settings import (
+    Names,
     RedactLevel,
     Sample,
     Settings,
@@ -104,6 +105,18 @@ class ErrorLogger:
             contexts: ``"credentials"`` (keys, tokens, passwords), ``"personal"`` (these
             and e-mail addresses, telephone and card numbers, IP addresses) or
             ``"off"``.  Default ``"credentials"``.
+        max_message_bytes: the longest message; of a longer one the middle is left out.
+            Default 0: as long as the line allows.
+        max_stack_bytes: the same for stack traces.
+        max_context_bytes: the largest context; of a larger one the largest values are
+            shortened.  Default 0.
+        context_allow: names of the context's keys that are recorded, ``usage.total``
+            for one inside of another.  Default none: all.
+        context_deny: names of those that are left out.  Default none.
+        locals_frames: of how many frames, from where the error was raised outwards, the
+            local variables are recorded: redacted, bounded.  Default 0.
+        fields: what each record has behind its context, of ``process``, ``host``,
+            ``thread``, ``task``, ``fingerprint`` and ``trace``.  Default none.
         redaction_rules: more to replace, by a name of letters, digits and ``_``: a
             regular expression, or a function that returns a text without it.  Where a
             function raises, the text is left out.  Not in the environment.
@@ -139,6 +152,13 @@ class ErrorLogger:
         storm_window: float | None = None,
         exception_facts: bool | None = None,
         redact: RedactLevel | None = None,
+        max_message_bytes: int | None = None,
+        max_stack_bytes: int | None = None,
+        max_context_bytes: int | None = None,
+        context_allow: Names | None = None,
+        context_deny: Names | None = None,
+        locals_frames: int | None = None,
+        fields: Names | None = None,
         redaction_rules: Mapping[str, OwnRule] | None = None,
     ) -> None:
         self._settings = resolve_settings(
@@ -165,6 +185,13 @@ class ErrorLogger:
                 "storm_window": storm_window,
                 "exception_facts": exception_facts,
                 "redact": redact,
+                "max_message_bytes": max_message_bytes,
+                "max_stack_bytes": max_stack_bytes,
+                "max_context_bytes": max_context_bytes,
+                "context_allow": context_allow,
+                "context_deny": context_deny,
+                "locals_frames": locals_frames,
+                "fields": fields,
             }
         )
         settings = self._settings
@@ -173,11 +200,7 @@ class ErrorLogger:
             checked_rules(redaction_rules),
             lambda: redaction_key(settings.log_dir, group_access=settings.group_access),
         )
-        encoder = Encoder(
-            settings.max_line_bytes,
-            facts=settings.exception_facts,
-            redactor=redactor,
-        )
+        encoder = make_encoder(settings, redactor)
         self._errors_by_type = ErrorCounts()
         self._gate = Gate(
             encoder,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 MIB: Final = 1024 * 1024
@@ -24,6 +24,14 @@ Sample = Rate | Mapping[str, Rate] | Callable[[BaseException, Any], "bool | Rate
 """A rate for all; rates by the name of the error's class, ``*`` being all others; or
 what decides for an error and its context: by yes or no, or by a rate."""
 RedactLevel = Literal["credentials", "personal", "off"]
+Names = str | Iterable[str]
+"""Names, or a text that holds them with commas between."""
+FIELDS: Final = ("process", "host", "thread", "task", "fingerprint", "trace")
+"""What a record may have behind its context, in this order."""
+
+
+def _as_it_is(value: object) -> object:
+    return value
 
 
 class Option(NamedTuple):
@@ -37,6 +45,8 @@ class Option(NamedTuple):
     parse: Callable[[str], object]
     """From the text of an environment variable; raises ValueError."""
     check: Callable[[Any], bool]
+    normal: Callable[[Any], object] = _as_it_is
+    """What is kept of a value that passed the check."""
 
     @property
     def variable(self) -> str:
@@ -103,6 +113,29 @@ def _is_path(value: object) -> bool:
         return False
     path = os.fspath(value)
     return isinstance(path, str) and path != "" and "\0" not in path
+
+
+def _names(value: Names) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    return tuple(dict.fromkeys(name for part in parts if (name := part.strip())))
+
+
+def _are_names(value: object) -> bool:
+    # No iterator: it would be used up by the check.
+    return isinstance(value, str) or (
+        isinstance(value, Collection)
+        and not isinstance(value, Mapping | bytes | bytearray)
+        and all(isinstance(name, str) and name.strip() for name in value)
+    )
+
+
+def _are_fields(value: object) -> bool:
+    return _are_names(value) and set(_names(value)) <= set(FIELDS)  # type: ignore[arg-type]
+
+
+def _in_order(value: Names) -> tuple[str, ...]:
+    wanted = _names(value)
+    return tuple(name for name in FIELDS if name in wanted)
 
 
 OPTIONS: Final = (
@@ -324,12 +357,90 @@ OPTIONS: Final = (
         str,
         lambda v: v in {"credentials", "personal", "off"},
     ),
+    Option(
+        "max_message_bytes",
+        0,
+        "bytes",
+        f"0, or an integer from 100 to {SEGMENT_BYTES // 2:,}",
+        "The longest message; what is longer loses its middle.  0: as long as the line "
+        "allows.  The stack trace ends with the message, too, and has its own bound.",
+        int,
+        _is_zero_or(100, SEGMENT_BYTES // 2),
+    ),
+    Option(
+        "max_stack_bytes",
+        0,
+        "bytes",
+        f"0, or an integer from 100 to {SEGMENT_BYTES // 2:,}",
+        "The longest stack trace; what is longer loses its middle.  0: as long as the "
+        "line allows.",
+        int,
+        _is_zero_or(100, SEGMENT_BYTES // 2),
+    ),
+    Option(
+        "max_context_bytes",
+        0,
+        "bytes",
+        f"0, or an integer from 100 to {SEGMENT_BYTES // 2:,}",
+        "The largest context; of a larger one the largest values are shortened.  0: as "
+        "large as the line allows.",
+        int,
+        _is_zero_or(100, SEGMENT_BYTES // 2),
+    ),
+    Option(
+        "context_allow",
+        (),
+        "names of keys",
+        "names of keys, or a text with commas between them",
+        "Which keys of the context are recorded; none named: all.  usage.total is the "
+        "key total in the key usage.  For who may record only what was agreed on.",
+        str,
+        _are_names,
+        _names,
+    ),
+    Option(
+        "context_deny",
+        (),
+        "names of keys",
+        "names of keys, or a text with commas between them",
+        "Which keys of the context are left out, also of those that are allowed.  For "
+        "prompts and answers, which belong into no log.",
+        str,
+        _are_names,
+        _names,
+    ),
+    Option(
+        "locals_frames",
+        0,
+        "frames",
+        "an integer from 0 to 50",
+        "Of how many frames, from where the error was raised outwards, the local "
+        "variables are recorded; 0: of none.  Redacted and bounded, but they may hold "
+        "what a user has typed.",
+        int,
+        _is_int(0, 50),
+    ),
+    Option(
+        "fields",
+        (),
+        "names of fields",
+        "some of " + ", ".join(FIELDS) + ", or a text with commas between them",
+        "What each record has behind its context: pid, start and name of the process, "
+        "the host, the thread, the asyncio task, a fingerprint of the failure, and the "
+        "ids of OpenTelemetry's active span.",
+        str,
+        _are_fields,
+        _in_order,
+    ),
 )
 
+
 __all__ = [
+    "FIELDS",
     "MIB",
     "OPTIONS",
     "SEGMENT_BYTES",
+    "Names",
     "Option",
     "RedactLevel",
     "Sample",

@@ -21,6 +21,7 @@ from tokenpak.telemetry.options import (
     MIB,
     OPTIONS,
     SEGMENT_BYTES,
+    Names,
     Option,
     RedactLevel,
     Sample,
@@ -55,6 +56,13 @@ class Settings(NamedTuple):
     storm_window: float
     exception_facts: bool
     redact: RedactLevel
+    max_message_bytes: int
+    max_stack_bytes: int
+    max_context_bytes: int
+    context_allow: tuple[str, ...]
+    context_deny: tuple[str, ...]
+    locals_frames: int
+    fields: tuple[str, ...]
 
 
 def default_log_dir(environ: Mapping[str, str] | None = None) -> str:
@@ -90,7 +98,7 @@ def resolve_settings(
             value = _from_environment(option, environ)
         elif not option.accepts(value):
             raise SettingError(option.name, value, option.expected)
-        values[option.name] = value
+        values[option.name] = option.normal(value)
     values["log_dir"] = _absolute(values["log_dir"])
     if values["spool_dir"] is not None:
         values["spool_dir"] = _absolute(values["spool_dir"])
@@ -134,6 +142,7 @@ __all__ = [
     "MIB",
     "OPTIONS",
     "SEGMENT_BYTES",
+    "Names",
     "Option",
     "RedactLevel",
     "Sample",

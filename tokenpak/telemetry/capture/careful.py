@@ -16,6 +16,7 @@ import orjson
 
 from tokenpak.telemetry.capture.facts import describe
 from tokenpak.telemetry.capture.native import NATIVE, check_native
+from tokenpak.telemetry.capture.parts import NO_BOUNDS, Parts, bound_parts
 from tokenpak.telemetry.capture.privacy.redactor import Redactor
 from tokenpak.telemetry.capture.sanitise import (
     Plain,
@@ -41,13 +42,19 @@ class CarefulEncoder:
         max_line_bytes: the longest line, with its newline.
         stacks: the stack traces that are known.
         redactor: what is kept out of the lines.  It sees each text before it is cut.
+        parts: bounds for the parts of a record.
 
     """
 
     def __init__(
-        self, max_line_bytes: int, stacks: StackCache, redactor: Redactor
+        self,
+        max_line_bytes: int,
+        stacks: StackCache,
+        redactor: Redactor,
+        parts: Parts = NO_BOUNDS,
     ) -> None:
         self._limit = max_line_bytes
+        self._parts = parts
         self._stacks = stacks
         self._redactor = redactor
 
@@ -161,7 +168,10 @@ class CarefulEncoder:
         if self._redactor.active:
             snapshot = self._redactor.context(snapshot, _MOST * self._limit)
         try:
-            return shorten({**fields, "context": snapshot}, self._limit)
+            record = {**fields, "context": snapshot}
+            if self._parts != NO_BOUNDS:
+                record = bound_parts(record, self._parts)
+            return shorten(record, self._limit)
         except Exception as reason:
             stub: dict[str, Plain] = {
                 "not_encoded": f"{type(reason).__name__}: {self._text(reason)[:200]}"

@@ -102,7 +102,7 @@ def serving(
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "gunicorn", "--log-level", "critical"),
-                *("--bind", f"fd://{listener.fileno()}", "--no-control-socket"),
+                *("--bind", f"fd://{listener.fileno()}"),
                 *options,
                 application,
             ],
@@ -277,7 +277,9 @@ def test_connecting_twice_is_connecting_once_and_keeps_what_was_there(
 
     assert settings == once
     assert settings["workers"] == 3
-    assert set(settings) == {"workers", "worker_abort", "worker_exit", "child_exit"}
+    assert set(settings) == {
+        *("workers", "pre_fork", "worker_abort", "worker_exit", "child_exit")
+    }
     assert seen == [("the worker", ["WorkerTimeout"])]
     logger.close(30)
 
@@ -288,7 +290,9 @@ def in_log_after_flush(logger: ErrorLogger) -> list[str]:
     return [record["error_type"] for record in in_log(Path(logger.settings.log_dir))]
 
 
-@pytest.mark.parametrize("name", ["worker_abort", "worker_exit", "child_exit"])
+@pytest.mark.parametrize(
+    "name", ["pre_fork", "worker_abort", "worker_exit", "child_exit"]
+)
 def test_c1_what_goes_wrong_in_a_hook_is_not_seen_by_gunicorn(name: str) -> None:
     """And what the file's own hook raises is, as it would be without."""
 

@@ -6,8 +6,8 @@ gunicorn: what becomes of workers is recorded, as errors with their pid.
 - A worker that gunicorn aborts, since it did not answer for longer than ``timeout``: a
   ``WorkerTimeout``, by the worker itself, with the stack at which it was, and the
   request id that was bound there.  Where other threads run, theirs are in the context.
-- A worker that died by a signal or left with another status than 0: a ``WorkerDied``,
-  by the main process.  It is too late for a stack.
+- Any other worker that died by a signal or left with another status than 0: a
+  ``WorkerDied``, by the main process.  It is too late for a stack.
 - An exception that ended a worker, such as one of the application's import: itself, by
   the worker.  (With ``--preload`` the main process imports it: use install() there.)
 
@@ -18,6 +18,7 @@ wrong here, gunicorn does not see it.
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import sys
@@ -35,6 +36,9 @@ _MOST_THREADS: Final = 20
 _MOST_FRAMES: Final = 10
 """Of another thread: the innermost."""
 _OWN: Final = "tokenpak.telemetry.queue."
+_TOLD: Final = "_tokenpak_told"
+"""The attribute of a worker with a byte that it shares with the main process: whether
+it has recorded why it ends."""
 _LOOKS: Final = 10
 """Callers among which gunicorn's own is sought."""
 
@@ -53,6 +57,10 @@ class _Watch:
     def __init__(self, logger: ErrorLogger | None) -> None:
         self._logger = logger
 
+    def pre_fork(self, _server: Any, worker: Any) -> None:
+        """In the main process, before a worker is forked."""
+        setattr(worker, _TOLD, mmap.mmap(-1, 1))
+
     def worker_abort(self, worker: Any) -> None:
         """In the worker, in its handler of SIGABRT."""
         seconds = getattr(getattr(worker, "cfg", None), "timeout", None)
@@ -66,6 +74,9 @@ class _Watch:
         if others:
             context["threads"] = others
         self._log().log_error(None, error, context)
+        told = getattr(worker, _TOLD, None)
+        if told is not None:
+            told[0] = 1
 
     def worker_exit(self, _server: Any, _worker: Any) -> None:
         """In the worker, at its end."""
@@ -89,10 +100,11 @@ class _Watch:
         if status is None:
             return
         pid, timed_out = worker.pid, bool(getattr(worker, "aborted", False))
+        told = getattr(worker, _TOLD, None)
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-        if code == 0 or number in _ORDERS or (timed_out and code == 1):
-            return  # the last one has recorded its WorkerTimeout
+        if code == 0 or number in _ORDERS or (told is not None and told[0]):
+            return  # the last has recorded its WorkerTimeout, and may be killed then
         how = f"was killed by {_name(number)}" if number else f"left with status {code}"
         why = ""
         if timed_out:
@@ -123,6 +135,7 @@ def connect(
     """
     watch = _Watch(logger)
     for name, see in (
+        ("pre_fork", watch.pre_fork),
         ("worker_abort", watch.worker_abort),
         ("worker_exit", watch.worker_exit),
         ("child_exit", watch.child_exit),
@@ -140,6 +153,7 @@ class _Chained:
         self._before = before
         # gunicorn counts the arguments that a hook takes.
         self.hooks = {
+            "pre_fork": self.of_both,
             "worker_abort": self.of_worker,
             "worker_exit": self.of_both,
             "child_exit": self.of_both,

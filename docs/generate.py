@@ -121,6 +121,8 @@ def _sources(kind: str) -> str:
     }
     if kind == "bad_request":
         found["The status"] = "any other 4xx"
+    if kind == "server_error":
+        found["The status"] = "any other 5xx"
     lines = [f"- {what}: {names}" for what, names in found.items() if names]
     return f"### `{kind}`\n\n" + "\n".join(lines) + "\n"
 

@@ -24,6 +24,7 @@ from tokenpak.telemetry.capture.fact_table import (
     STATUSES,
 )
 from tokenpak.telemetry.capture.privacy.names import NAMES
+from tokenpak.telemetry.capture.privacy.options import OPTION
 from tokenpak.telemetry.capture.privacy.personal import PERSONAL
 from tokenpak.telemetry.capture.privacy.rule import Rule
 from tokenpak.telemetry.capture.privacy.text import SCHEMES
@@ -140,7 +141,7 @@ def redaction() -> str:
 {_rules(TOKENS)}
 ## By what is around it
 
-{_rules(SCHEMES)}
+{_rules((*SCHEMES, OPTION))}
 ## By its name
 
 | Names, in lower case |

@@ -15,6 +15,7 @@ from typing import Final, NoReturn, cast
 import orjson
 
 from tokenpak.telemetry.capture.facts import describe
+from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.native import NATIVE, check_native
 from tokenpak.telemetry.capture.parts import NO_BOUNDS, Parts, bound_parts
 from tokenpak.telemetry.capture.privacy.redactor import Redactor
@@ -125,7 +126,9 @@ class CarefulEncoder:
         try:
             given = str(error)
             text = str.__str__(given)  # a plain one, if __str__ gave a subclass
-        except BaseException:  # user code
+        except BaseException as reason:  # user code
+            if is_interrupt(reason):
+                raise
             given = text = "<exception str() failed>"  # what traceback prints for it
         # Of a huge message no more than a line's worth can stay, in either field.
         message = clean_text(text, self._limit, self._redactor.window)
@@ -138,7 +141,10 @@ class CarefulEncoder:
             plain = type(given) is str and clean_text(text, self._limit) is text
             if not plain and len(text) <= self._limit:
                 stack = self._exactly(error)
-        except BaseException:  # not cacheable; or __notes__ or __cause__ is user code
+        except BaseException as reason:
+            if is_interrupt(reason):
+                raise
+            # Not cacheable; or __notes__ or __cause__ is user code.
             name = class_name(type(error))
             stack = self._exactly(error)
         stack = stack.encode(errors="backslashreplace").decode()

@@ -158,12 +158,12 @@ def test_a_worker_that_hangs_is_recorded_with_the_stack_at_which_it_was(
     kind: str, tmp_path: Path
 ) -> None:
     """With the request id that was bound there, once."""
-    with serving(tmp_path, *KINDS[kind], "--timeout", "1") as server:
+    with serving(tmp_path, *KINDS[kind], "--timeout", "4") as server:
         server.hang("req-7").join(TIMEOUT)
         (timeout,) = server.comes("WorkerTimeout")
 
     assert timeout["request_id"] == "req-7"
-    assert timeout["context"]["timeout"] == 1
+    assert timeout["context"]["timeout"] == 4
     *_, innermost = timeout["stack_trace"].split('  File "')
     assert "in wait_for_the_bank\n    time.sleep(60)\n" in innermost
     assert f"worker {timeout['context']['pid']} was aborted" in timeout["message"]
@@ -205,7 +205,7 @@ def test_a_worker_that_cannot_even_be_aborted_is_recorded_when_it_is_killed(
     kind: str, tmp_path: Path
 ) -> None:
     """One that is stopped, as one that is stuck in the kernel would be."""
-    options = (*KINDS[kind], "--timeout", "1", "--workers", "1")
+    options = (*KINDS[kind], "--timeout", "4", "--workers", "1")
     with serving(tmp_path, *options) as server:
         pid = int(server.get("/", "r"))
         os.kill(pid, signal.SIGSTOP)

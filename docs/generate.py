@@ -24,6 +24,7 @@ from tokenpak.telemetry.capture.fact_table import (
     STATUSES,
 )
 from tokenpak.telemetry.capture.privacy.names import NAMES
+from tokenpak.telemetry.capture.privacy.options import OPTION
 from tokenpak.telemetry.capture.privacy.personal import PERSONAL
 from tokenpak.telemetry.capture.privacy.rule import Rule
 from tokenpak.telemetry.capture.privacy.text import SCHEMES
@@ -61,6 +62,8 @@ def _lines(text: str) -> str:
 def _default(value: object) -> str:
     if value is None:
         return "none: the logger chooses"
+    if value == ():
+        return "none"
     if isinstance(value, float):
         return f"`{value:g}`"
     if type(value) is int and value and value % MIB == 0:
@@ -119,6 +122,8 @@ def _sources(kind: str) -> str:
     }
     if kind == "bad_request":
         found["The status"] = "any other 4xx"
+    if kind == "server_error":
+        found["The status"] = "any other 5xx"
     lines = [f"- {what}: {names}" for what, names in found.items() if names]
     return f"### `{kind}`\n\n" + "\n".join(lines) + "\n"
 
@@ -136,7 +141,7 @@ def redaction() -> str:
 {_rules(TOKENS)}
 ## By what is around it
 
-{_rules(SCHEMES)}
+{_rules((*SCHEMES, OPTION))}
 ## By its name
 
 | Names, in lower case |

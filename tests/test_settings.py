@@ -49,6 +49,13 @@ GOOD: dict[str, list[Any]] = {
     "storm_window": [0.1, 86_400],
     "exception_facts": [True, False],
     "redact": ["credentials", "personal", "off"],
+    "max_message_bytes": [0, 100, 1_048_576],
+    "max_stack_bytes": [0, 100, 1_048_576],
+    "max_context_bytes": [0, 100, 1_048_576],
+    "context_allow": [(), ("model", "usage.total")],
+    "context_deny": [(), ("prompt",)],
+    "locals_frames": [0, 1, 50],
+    "fields": [(), ("process", "trace")],
 }
 
 
@@ -84,6 +91,13 @@ WRONG: dict[str, list[Any]] = {
     "storm_window": [*WRONG_SECONDS[:-1], 0, 86_401],
     "exception_facts": [1, 0, "yes", []],
     "redact": [True, 1, "all", []],
+    "max_message_bytes": [-1, 99, 1_048_577, 100.0, "100", True],
+    "max_stack_bytes": [-1, 99, 1_048_577, 100.0, "100", True],
+    "max_context_bytes": [-1, 99, 1_048_577, 100.0, "100", True],
+    "context_allow": [5, True, b"model", [5], [""], {"model": 1}, iter(["model"])],
+    "context_deny": [5, True, b"model", [5], [""], {"model": 1}, iter(["model"])],
+    "locals_frames": [-1, 51, 1.0, "1", True],
+    "fields": [5, "pid", ["pid"], {"process": True}, "process,pid", iter(["host"])],
 }
 WRONG_TEXTS = {
     "max_line_bytes": ["999", "32k", "1e6", "9" * 5_000, "-1"],
@@ -106,6 +120,11 @@ WRONG_TEXTS = {
     "storm_window": ["0", "1m"],
     "exception_facts": ["maybe", "2", "tru"],
     "redact": ["of", "Personal", "all"],
+    "max_message_bytes": ["99", "1k"],
+    "max_stack_bytes": ["99", "1k"],
+    "max_context_bytes": ["99", "1k"],
+    "locals_frames": ["51", "-1", "yes"],
+    "fields": ["pid", "process;host", "all"],
 }
 
 
@@ -152,6 +171,13 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         storm_window=60.0,
         exception_facts=True,
         redact="credentials",
+        max_message_bytes=0,
+        max_stack_bytes=0,
+        max_context_bytes=0,
+        context_allow=(),
+        context_deny=(),
+        locals_frames=0,
+        fields=(),
     )
 
 
@@ -170,7 +196,8 @@ def test_a_good_value_is_used(name: str, value: Any) -> None:
     """From code, and as a text from the environment."""
     from_code = getattr(resolve_settings({name: value}, {}), name)
     variable = BY_NAME[name].variable
-    from_environment = getattr(resolve_settings({}, {variable: str(value)}), name)
+    text = ",".join(value) if isinstance(value, tuple) else str(value)
+    from_environment = getattr(resolve_settings({}, {variable: text}), name)
 
     expected = str(value) if isinstance(value, Path) else value
     assert from_code == from_environment == expected
@@ -225,6 +252,30 @@ def test_sampling_by_type_can_be_said_in_the_environment(
 ) -> None:
     """As pairs."""
     assert resolve_settings({}, {"TOKENPAK_SAMPLE": text}).sample == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (" model , usage.total ,,model", ("model", "usage.total")),
+        (["model", " prompt"], ("model", "prompt")),
+        (frozenset(["model"]), ("model",)),
+        (",", ()),
+    ],
+)
+def test_names_may_be_a_text_or_a_collection(
+    value: Any, expected: tuple[str, ...]
+) -> None:
+    """Each once, in the order that they are given in."""
+    for name in ("context_allow", "context_deny"):
+        assert getattr(resolve_settings({name: value}, {}), name) == expected
+
+
+def test_fields_have_an_order_of_their_own() -> None:
+    """Whatever order they are asked for in."""
+    found = resolve_settings({"fields": "trace, process,host,host"}, {})
+
+    assert found.fields == ("process", "host", "trace")
 
 
 def test_an_argument_comes_before_the_environment(

@@ -165,6 +165,7 @@ UNITS = (
     *(":", "=", "@", "a@a.", "a.", "key=", "token: ", "password=a ", "password", "key"),
     *("bearer ", "basic ", "cookie:", 'auth"', "pass\\", "\\", "-----BEGIN ", "%20sk-"),
     *("-----BEGIN PRIVATE KEY-----", "0123456789abcdef", "\0", "The fox said: 12 ms. "),
+    *("--", "-- ", "--token ", "--a-"),
 )
 
 

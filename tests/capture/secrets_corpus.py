@@ -195,6 +195,13 @@ SECRETS: Final[tuple[Secret, ...]] = (
     _named('Authorization: Token token="', "hunter10", '"'),
     _named("AZURE_OPENAI_KEY=", some(32, _HEX)),
     _named("openai-key: ", some(32, _HEX)),
+    _named("mysql -u root --password ", "hunter11", " db", rule="option_secret"),
+    _named("app --api-key ", some(9), rule="option_secret"),
+    _named("$ deploy --GitHub-Token  ", "swordfish", " now", rule="option_secret"),
+    _named("--db-password '", "correct horse", "'", rule="option_secret"),
+    _named("Command '['x', '--token', '", "hunter12", "']'", rule="option_secret"),
+    _named('["--client-secret", "', some(9), '"]', rule="option_secret"),
+    _named("restore --secret-access-key ", some(40), ", then", rule="option_secret"),
 )
 
 HARMLESS: Final[tuple[str, ...]] = (
@@ -289,6 +296,20 @@ HARMLESS: Final[tuple[str, ...]] = (
     "msg_01XFDUDYJgAACzvnptvVoYEL",
     "resp_67ccd2bed1ec8190b14f964abc0542670bb6a6b452d3795b",
     "my_factory.make_something_long_from_it",
+    "next_token='eyJ2IjoxfQ0a1b2c3'",
+    "nextPageToken: CAUQAA0a1b2c3",
+    '{"NextToken": "AAAA0a1b2c3", "continuationToken": "x7Y8z9A0"}',
+    "aws s3api list-objects --starting-token a1b2c3d4e5",
+    "--password is required",
+    "use --token to log in, or --api-key instead",
+    "--password, --user",
+    "--max-tokens 4096 --token-limit 5 --token 5",
+    "docker login --username x --password-stdin",
+    "--password-file /run/secrets/db --token-url https://example.com",
+    "--password $PGPASSWORD --token <token> --secret ...",
+    "usage: app [--password] [--token] name",
+    "parser.add_argument('--token', help='which')",
+    "---- password reset ----",
 )
 
 __all__ = ["HARMLESS", "SECRETS", "Secret", "b64url", "some"]

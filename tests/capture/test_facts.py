@@ -270,15 +270,18 @@ def test_a_date_is_as_many_seconds_away_as_the_clock_says(
         ({"status_code": 400}, "bad_request"),
         ({"status_code": 404}, "bad_request"),
         ({"status_code": 422}, "bad_request"),
-        ({"status_code": 500}, None),
-        ({"status_code": 502}, None),
+        ({"status_code": 500}, "server_error"),
+        ({"status_code": 502}, "server_error"),
+        ({"status_code": 503, "code": "server_error"}, "overloaded"),
+        ({"status_code": 200, "type": "server_error"}, "server_error"),
+        ({"status_code": 600}, None),
         ({"status_code": 200}, None),
         ({"status_code": 429, "code": "insufficient_quota"}, "quota"),
         ({"status_code": 429, "type": "insufficient_quota"}, "quota"),
         ({"status_code": 429, "code": "something_new"}, "rate_limit"),
         ({"status_code": 400, "code": "content_filter"}, "content_filter"),
         ({"status_code": 400, "message": "A maximum context length"}, "context_length"),
-        ({"status_code": 500, "message": "maximum context length"}, None),
+        ({"status_code": 500, "message": "maximum context length"}, "server_error"),
         ({"status_code": 429, "message": "maximum context length"}, "rate_limit"),
         *[({"status_code": status}, kind) for status, kind in STATUSES.items()],
     ],
@@ -343,7 +346,8 @@ def test_aws_answers_are_dicts() -> None:
         _aws("ValidationException", "Input is too long", HTTPStatusCode=400)
     ) == {"status_code": 400, "kind": "context_length"}
     assert describe(_aws("InternalServerException", HTTPStatusCode=500)) == {
-        "status_code": 500
+        "status_code": 500,
+        "kind": "server_error",
     }
 
 

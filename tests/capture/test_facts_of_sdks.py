@@ -1,9 +1,8 @@
 """
 What the exceptions of the real SDKs and HTTP libraries know.
 
-They talk to the demo's server, which fails as providers do.  botocore and Google's
-libraries are too large to be installed for the tests: their exceptions are made by hand
-where they happen to be there, and stood in for in test_facts.py everywhere.
+They talk to the demo's server, which fails as providers do.  It does not speak as AWS
+and Google do: the exceptions of their libraries are made by hand, of the real classes.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ EXPECTED: dict[str, dict[str, dict[str, Any]]] = {
     # model: what all know, and what only one of the two knows
     "fail-401": {"": {"status_code": 401, "kind": "auth"}},
     "fail-429": {"": {"status_code": 429, "kind": "rate_limit", "retry_after": 1.0}},
-    "fail-500": {"": {"status_code": 500}},
+    "fail-500": {"": {"status_code": 500, "kind": "server_error"}},
     "fail-silent": {"": {"kind": "timeout"}},
     "fail-dropped": {"": {"kind": "connection"}},
     "fail-quota": {
@@ -174,7 +173,7 @@ HTTP = {"httpx": _post_httpx, "requests": _post_requests}
     [
         ("fail-401", {"status_code": 401, "kind": "auth"}),
         ("fail-429", {"status_code": 429, "kind": "rate_limit", "retry_after": 1.0}),
-        ("fail-500", {"status_code": 500}),
+        ("fail-500", {"status_code": 500, "kind": "server_error"}),
         ("fail-quota", {"status_code": 402, "kind": "quota"}),
         # Only the body would say more.
         ("fail-context-length", {"status_code": 400, "kind": "bad_request"}),
@@ -288,7 +287,10 @@ def test_googles_own_exceptions() -> None:
             exceptions.ServiceUnavailable("no"),
             {"status_code": 503, "kind": "overloaded"},
         ),
-        (exceptions.InternalServerError("no"), {"status_code": 500}),
+        (
+            exceptions.InternalServerError("no"),
+            {"status_code": 500, "kind": "server_error"},
+        ),
         (exceptions.RetryError("no", None), {"kind": "timeout"}),
     ):
         assert describe(error) == found

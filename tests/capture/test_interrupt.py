@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from types import FrameType
 
 import pytest
 
 from tests.capture.strict_line import ERROR_FIELDS, strictly
 from tokenpak.telemetry.capture.encode import Encoder
+from tokenpak.telemetry.error_logger import bind
 
 INTERRUPT = functools.partial(signal.raise_signal, signal.SIGINT)
 """As a ``__str__``: a signal that arrives in the middle of it, deterministically."""
@@ -72,3 +74,53 @@ def test_c1_what_the_exception_itself_raises_is_caught(
     record = strictly(line, ERROR_FIELDS, 10_000)
 
     assert record["error_type"] == "ExitingError"
+
+
+class DisturbedMapping(Mapping[str, object]):
+    """A signal arrives while it is read."""
+
+    def __getitem__(self, key: str) -> object:
+        return key
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 1
+
+    items = staticmethod(INTERRUPT)  # type: ignore[assignment]
+
+
+class DisturbedText:
+    """A signal arrives while its text is made."""
+
+    __str__ = staticmethod(INTERRUPT)  # type: ignore[assignment]
+
+
+def _caused() -> BaseException:
+    error = ValueError("x")
+    error.__cause__ = DisturbedError()
+    return error
+
+
+PLACES: dict[str, tuple[object, object, object]] = {
+    "request id": (DisturbedText(), ValueError("x"), None),
+    "error that is none": ("r", DisturbedText(), None),
+    "value of the context": ("r", ValueError("x"), {"a": DisturbedText()}),
+    "key of the context": ("r", ValueError("x"), {DisturbedText(): 1}),
+    "context": ("r", ValueError("x"), DisturbedMapping()),
+    "mapping in the context": ("r", ValueError("x"), {"a": DisturbedMapping()}),
+    "cause": ("r", _caused(), None),
+    "careful road": ("r", DisturbedError(), {"a": object()}),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("bound", [False, True])
+def test_c1_an_interruption_passes_wherever_the_callers_objects_are_looked_at(
+    place: str, bound: bool
+) -> None:
+    """On the slow road, too, which looks at more of them."""
+    signal.signal(signal.SIGINT, leave)
+    with bind(model="gpt-4") if bound else nullcontext(), pytest.raises(SystemExit):
+        Encoder(10_000).error(*PLACES[place])

@@ -56,6 +56,10 @@ WORDS = sorted(
         "=",
         ":",
         "Bearer ",
+        "--",
+        "--a-",
+        "--token ",
+        "--password x ",
     }
     | {"-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "://a:", "x@y.zz "}
 )

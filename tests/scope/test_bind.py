@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 import multiprocessing
 import pickle
 import threading
@@ -428,3 +429,17 @@ def test_what_an_exception_keeps_of_its_block_does_no_harm() -> None:
     assert (type(again), again.args) == (OutsideError, ("text",))
     assert not any(vars(again).values())
     assert vars(refused.value) == {}
+
+
+def test_the_attributes_of_an_exception_can_be_encoded_as_json(
+    make_logger: Make,
+) -> None:
+    """As error trackers do; what is noted there is a text and a number."""
+    with pytest.raises(OutsideError) as caught, bind(request_id="r", a=1):
+        raise OutsideError("x")
+    make_logger().log_error("r", caught.value)
+
+    found = json.loads(json.dumps(vars(caught.value)))
+
+    assert found["_tokenpak_bound"] == ""
+    assert type(found["_tokenpak_recorded"]) is int

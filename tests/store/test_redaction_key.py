@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tokenpak.telemetry.read.strays import find_strays
+from tokenpak.telemetry.store.lock import try_lock
 from tokenpak.telemetry.store.names import KEY_NAME
 from tokenpak.telemetry.store.redaction_key import KEY_BYTES, redaction_key
 
@@ -70,7 +71,7 @@ def test_many_processes_that_begin_at_once_have_one_key(log_dir: Path) -> None:
     assert [path.name for path in log_dir.iterdir()] == [KEY_NAME]
 
 
-@pytest.mark.parametrize("obstacle", ["link", "directory", "short", "file above"])
+@pytest.mark.parametrize("obstacle", ["link", "directory", "fifo", "file above"])
 def test_where_no_key_can_be_kept_it_is_a_random_one(
     log_dir: Path, obstacle: str
 ) -> None:
@@ -87,15 +88,76 @@ def test_where_no_key_can_be_kept_it_is_a_random_one(
         elif obstacle == "directory":
             key.mkdir()
         else:
-            key.write_bytes(b"short")
+            os.mkfifo(key)
 
     first, second = redaction_key(str(log_dir)), redaction_key(str(log_dir))
 
     assert len(first) == KEY_BYTES
     assert first not in (second, b"e" * KEY_BYTES)
     assert elsewhere.read_bytes() == b"e" * KEY_BYTES
-    if obstacle == "short":
-        assert key.read_bytes() == b"short"
+    if obstacle == "fifo":
+        assert stat.S_ISFIFO(key.stat().st_mode)
+
+
+@pytest.mark.parametrize("left", [b"", b"short", b"k" * (KEY_BYTES - 1)])
+@pytest.mark.parametrize("group", [False, True])
+def test_a_key_that_is_too_short_is_replaced(
+    log_dir: Path, left: bytes, group: bool
+) -> None:
+    """As a power failure may leave it: for ever would marks not be comparable."""
+    log_dir.mkdir()
+    key = log_dir / KEY_NAME
+    key.write_bytes(left)
+
+    first = redaction_key(str(log_dir), group_access=group)
+
+    assert first == redaction_key(str(log_dir)) == key.read_bytes()
+    assert len(first) == KEY_BYTES
+    assert mode(key) == (0o640 if group else 0o600)
+    assert list(log_dir.iterdir()) == [key]
+
+
+def test_many_processes_that_find_it_too_short_have_one_key(log_dir: Path) -> None:
+    """One replaces it, and nobody what that one has put there."""
+    log_dir.mkdir()
+    script = (
+        "import sys\n"
+        "from tokenpak.telemetry.store.redaction_key import redaction_key\n"
+        "sys.stdin.read(1)\n"
+        "print(redaction_key(sys.argv[1]).hex())\n"
+    )
+    for _ in range(5):
+        (log_dir / KEY_NAME).write_bytes(b"short")
+        children = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, str(log_dir)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(6)
+        ]
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write("x")
+            child.stdin.flush()
+        keys = {child.communicate(timeout=60)[0] for child in children}
+
+        assert keys == {(log_dir / KEY_NAME).read_bytes().hex() + "\n"}
+        assert [path.name for path in log_dir.iterdir()] == [KEY_NAME]
+
+
+def test_a_short_key_whose_lock_is_held_is_left_alone(log_dir: Path) -> None:
+    """C1: nobody is waited for; the key is a random one then."""
+    log_dir.mkdir()
+    key = log_dir / KEY_NAME
+    key.write_bytes(b"short")
+    with key.open("rb") as held:
+        assert try_lock(held.fileno())
+
+        assert len(redaction_key(str(log_dir))) == KEY_BYTES
+
+    assert key.read_bytes() == b"short"
 
 
 def test_a_key_that_cannot_be_written_leaves_nothing_behind(

@@ -16,24 +16,25 @@ signal handlers, finalizers, forked children and asyncio tasks.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
-from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.capture.gate import Gate
+from tokenpak.telemetry.capture.privacy.own_rules import checked_rules
 from tokenpak.telemetry.capture.privacy.redactor import OwnRule, Redactor
-from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.capture.verbosity import make_encoder
 from tokenpak.telemetry.metrics.counters import ErrorCounts
-from tokenpak.telemetry.queue.pipeline import Counts, Pipeline
+from tokenpak.telemetry.queue.pipeline import Pipeline
 from tokenpak.telemetry.settings import (
+    Names,
     RedactLevel,
     Sample,
     Settings,
     SyncPolicy,
     resolve_settings,
 )
+from tokenpak.telemetry.stats import Stats
 from tokenpak.telemetry.store.names import ERRORS, EVENTS
 from tokenpak.telemetry.store.redaction_key import redaction_key
 
@@ -52,79 +53,6 @@ _LATER: Final = {
     "uninstall": "install",
 }
 """In which module of ``scope`` a name is."""
-
-
-class Stats(Mapping[str, Any]):
-    """
-    What became of the records of this process.  A snapshot; also a mapping.
-
-    ``accepted == written + pending_records - notices`` and what was passed in is
-    ``accepted - summaries + sum(dropped.values())``, unless the spool was damaged.
-    """
-
-    accepted: int
-    """Records that were accepted: they are in the log or will be."""
-    written: int
-    """Lines of this process that are in the log."""
-    written_bytes: int
-    """Their bytes."""
-    pending_records: int
-    """Lines that are accepted and not yet in the log."""
-    pending_bytes: int
-    """Their bytes."""
-    dropped: Mapping[str, int]
-    """Records given up, by reason: ``queue_full``, ``closed``, ``not_encoded``,
-    ``damaged``, ``day_full``, ``directory_full``; and on purpose ``sampled`` and
-    ``storm``."""
-    batches: int
-    """Appends."""
-    notices: int
-    """Lines that the logger wrote itself, to tell of dropped records."""
-    summaries: int
-    """Records that say how many failures a storm held back; they are accepted, too."""
-    recovered: int
-    """Records of dead processes that this one has appended."""
-    write_errors: int
-    """Attempts to append that failed; they were made again."""
-    durable: bool
-    """Whether pending records survive the process (no spool could be had if not)."""
-
-    __slots__ = (
-        "accepted",
-        "batches",
-        "dropped",
-        "durable",
-        "notices",
-        "pending_bytes",
-        "pending_records",
-        "recovered",
-        "summaries",
-        "write_errors",
-        "written",
-        "written_bytes",
-    )
-
-    def __init__(self, counts: Counts, summaries: int = 0) -> None:
-        for name in Counts._fields:
-            object.__setattr__(self, name, getattr(counts, name))
-        object.__setattr__(self, "summaries", summaries)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{name}: a snapshot does not change; call stats() anew")
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self.__slots__:
-            return getattr(self, name)
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.__slots__)
-
-    def __len__(self) -> int:
-        return len(self.__slots__)
-
-    def __repr__(self) -> str:
-        return f"Stats({', '.join(f'{name}={self[name]!r}' for name in self)})"
 
 
 class ErrorLogger:
@@ -177,6 +105,18 @@ class ErrorLogger:
             contexts: ``"credentials"`` (keys, tokens, passwords), ``"personal"`` (these
             and e-mail addresses, telephone and card numbers, IP addresses) or
             ``"off"``.  Default ``"credentials"``.
+        max_message_bytes: the longest message; of a longer one the middle is left out.
+            Default 0: as long as the line allows.
+        max_stack_bytes: the same for stack traces.
+        max_context_bytes: the largest context; of a larger one the largest values are
+            shortened.  Default 0.
+        context_allow: names of the context's keys that are recorded, ``usage.total``
+            for one inside of another.  Default none: all.
+        context_deny: names of those that are left out.  Default none.
+        locals_frames: of how many frames, from where the error was raised outwards, the
+            local variables are recorded: redacted, bounded.  Default 0.
+        fields: what each record has behind its context, of ``process``, ``host``,
+            ``thread``, ``task``, ``fingerprint`` and ``trace``.  Default none.
         redaction_rules: more to replace, by a name of letters, digits and ``_``: a
             regular expression, or a function that returns a text without it.  Where a
             function raises, the text is left out.  Not in the environment.
@@ -212,6 +152,13 @@ class ErrorLogger:
         storm_window: float | None = None,
         exception_facts: bool | None = None,
         redact: RedactLevel | None = None,
+        max_message_bytes: int | None = None,
+        max_stack_bytes: int | None = None,
+        max_context_bytes: int | None = None,
+        context_allow: Names | None = None,
+        context_deny: Names | None = None,
+        locals_frames: int | None = None,
+        fields: Names | None = None,
         redaction_rules: Mapping[str, OwnRule] | None = None,
     ) -> None:
         self._settings = resolve_settings(
@@ -238,19 +185,22 @@ class ErrorLogger:
                 "storm_window": storm_window,
                 "exception_facts": exception_facts,
                 "redact": redact,
+                "max_message_bytes": max_message_bytes,
+                "max_stack_bytes": max_stack_bytes,
+                "max_context_bytes": max_context_bytes,
+                "context_allow": context_allow,
+                "context_deny": context_deny,
+                "locals_frames": locals_frames,
+                "fields": fields,
             }
         )
         settings = self._settings
         redactor = Redactor(
             settings.redact,
-            _checked(redaction_rules),
+            checked_rules(redaction_rules),
             lambda: redaction_key(settings.log_dir, group_access=settings.group_access),
         )
-        encoder = Encoder(
-            settings.max_line_bytes,
-            facts=settings.exception_facts,
-            redactor=redactor,
-        )
+        encoder = make_encoder(settings, redactor)
         self._errors_by_type = ErrorCounts()
         self._gate = Gate(
             encoder,
@@ -387,24 +337,6 @@ class ErrorLogger:
 
         """
         return self._pipeline.close(timeout)
-
-
-def _checked(rules: Mapping[str, OwnRule] | None) -> dict[str, OwnRule]:
-    given: Mapping[Any, Any] = rules or {}
-    for name, rule in given.items():
-        if not isinstance(name, str) or not re.fullmatch("[a-z0-9_]+", name):
-            expected = "rules with names of lower-case letters, digits and _"
-            raise SettingError("redaction_rules", name, expected)
-        if isinstance(rule, str):
-            try:
-                re.compile(rule)
-            except re.error as error:
-                expected = f"a regular expression that compiles ({error})"
-                raise SettingError("redaction_rules", rule, expected) from None
-        elif not isinstance(rule, re.Pattern) and not callable(rule):
-            expected = "regular expressions or functions"
-            raise SettingError("redaction_rules", rule, expected)
-    return dict(given)
 
 
 _LOG_ERROR = ErrorLogger.log_error

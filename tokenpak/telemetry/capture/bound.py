@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from itertools import islice
 from typing import Any, Final
 
+from tokenpak.telemetry.capture.interrupt import is_interrupt
+
 _MOST: Final = 10_001
 """Of a mapping that is no dict: one more than what is recorded of it."""
 
@@ -79,8 +81,9 @@ def merge(bound: Bound, request_id: object, context: object) -> tuple[object, ob
         if isinstance(context, Mapping):
             own = dict(islice(context.items(), _MOST))
             return request_id, {**bound.context, **own}
-    except BaseException:  # noqa: S110  user code; what it is is said in the record
-        pass
+    except BaseException as reason:  # user code; what it is is said in the record
+        if is_interrupt(reason):
+            raise
     return request_id, {**bound.context, "value": context}
 
 

@@ -15,7 +15,9 @@ from typing import Final, NoReturn, cast
 import orjson
 
 from tokenpak.telemetry.capture.facts import describe
+from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.native import NATIVE, check_native
+from tokenpak.telemetry.capture.parts import NO_BOUNDS, Parts, bound_parts
 from tokenpak.telemetry.capture.privacy.redactor import Redactor
 from tokenpak.telemetry.capture.sanitise import (
     Plain,
@@ -41,13 +43,19 @@ class CarefulEncoder:
         max_line_bytes: the longest line, with its newline.
         stacks: the stack traces that are known.
         redactor: what is kept out of the lines.  It sees each text before it is cut.
+        parts: bounds for the parts of a record.
 
     """
 
     def __init__(
-        self, max_line_bytes: int, stacks: StackCache, redactor: Redactor
+        self,
+        max_line_bytes: int,
+        stacks: StackCache,
+        redactor: Redactor,
+        parts: Parts = NO_BOUNDS,
     ) -> None:
         self._limit = max_line_bytes
+        self._parts = parts
         self._stacks = stacks
         self._redactor = redactor
 
@@ -118,7 +126,9 @@ class CarefulEncoder:
         try:
             given = str(error)
             text = str.__str__(given)  # a plain one, if __str__ gave a subclass
-        except BaseException:  # user code
+        except BaseException as reason:  # user code
+            if is_interrupt(reason):
+                raise
             given = text = "<exception str() failed>"  # what traceback prints for it
         # Of a huge message no more than a line's worth can stay, in either field.
         message = clean_text(text, self._limit, self._redactor.window)
@@ -131,7 +141,10 @@ class CarefulEncoder:
             plain = type(given) is str and clean_text(text, self._limit) is text
             if not plain and len(text) <= self._limit:
                 stack = self._exactly(error)
-        except BaseException:  # not cacheable; or __notes__ or __cause__ is user code
+        except BaseException as reason:
+            if is_interrupt(reason):
+                raise
+            # Not cacheable; or __notes__ or __cause__ is user code.
             name = class_name(type(error))
             stack = self._exactly(error)
         stack = stack.encode(errors="backslashreplace").decode()
@@ -161,7 +174,10 @@ class CarefulEncoder:
         if self._redactor.active:
             snapshot = self._redactor.context(snapshot, _MOST * self._limit)
         try:
-            return shorten({**fields, "context": snapshot}, self._limit)
+            record = {**fields, "context": snapshot}
+            if self._parts != NO_BOUNDS:
+                record = bound_parts(record, self._parts)
+            return shorten(record, self._limit)
         except Exception as reason:
             stub: dict[str, Plain] = {
                 "not_encoded": f"{type(reason).__name__}: {self._text(reason)[:200]}"

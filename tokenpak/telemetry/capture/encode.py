@@ -33,6 +33,7 @@ from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.mark import mark
 from tokenpak.telemetry.capture.moment import MICROS, MILLISECOND, Moments, stamp
 from tokenpak.telemetry.capture.native import NATIVE
+from tokenpak.telemetry.capture.parts import NO_BOUNDS, Parts
 from tokenpak.telemetry.capture.privacy.redactor import Redactor
 from tokenpak.telemetry.capture.privacy.rule import HEX
 from tokenpak.telemetry.capture.sink import Catch, Sink
@@ -56,6 +57,8 @@ class Encoder:
         clock: nanoseconds since the epoch.
         facts: whether what an exception itself knows goes into the context.
         redactor: what is to be kept out of the lines; None: nothing.
+        merges: whether what is bound is added.
+        parts: bounds for the parts of a record that takes the slow road.
 
     """
 
@@ -66,22 +69,42 @@ class Encoder:
         *,
         facts: bool = True,
         redactor: Redactor | None = None,
+        merges: bool = True,
+        parts: Parts = NO_BOUNDS,
     ) -> None:
         self._limit = max_line_bytes
         self._redactor = redactor or Redactor()
+        self._bound_here = current.get if merges else _nothing_bound
         self._stacks = StackCache(self._redactor, facts)
-        self._careful = CarefulEncoder(max_line_bytes, self._stacks, self._redactor)
+        self._careful = CarefulEncoder(
+            max_line_bytes, self._stacks, self._redactor, parts
+        )
         self._moments = Moments(clock)
         self._events: dict[str, bytes] = {}
 
-    def error(self, request_id: object, error: object, context: object) -> bytes:
-        """Return the line for *error*: an exception, or whatever else was passed."""
+    def error(
+        self, request_id: object, error: object, context: object, *, own: bool = False
+    ) -> bytes:
+        """
+        Return the line for *error*: an exception, or whatever else was passed.
+
+        Args:
+            request_id: as for log_error().
+            error: likewise.
+            context: likewise.
+            own: whether the record is the logger's own, whose context is not filtered.
+
+        """
+        del own  # nothing is filtered here
         catch = Catch()
         self.record_error(catch.sink, {}, _ignore)(request_id, error, context)
         return catch.line
 
-    def event(self, event: object, request_id: object, context: object) -> bytes:
-        """Return the line for *event*."""
+    def event(
+        self, event: object, request_id: object, context: object, *, own: bool = False
+    ) -> bytes:
+        """Return the line for *event*; *own* as for error()."""
+        del own
         catch = Catch()
         self.record_event(catch.sink)(event, request_id, context)
         return catch.line
@@ -112,7 +135,7 @@ class Encoder:
         stacks = self._stacks
         known_kind, sys_names = stacks.kinds.get, stacks.sys_names
         dumps, join, micros = orjson.dumps, b"".join, MICROS
-        bound_here = current.get
+        bound_here = self._bound_here
         watched, clears = self._redactor.active, self._redactor.clears
         harmless = self._redactor.harmless
         targets, counted, refused, unmade, bell = sink
@@ -261,7 +284,7 @@ class Encoder:
         moment, limit = self._moments.current, self._limit
         known = self._events
         dumps, join, micros = orjson.dumps, b"".join, MICROS
-        bound_here = current.get
+        bound_here = self._bound_here
         watched, clears = self._redactor.active, self._redactor.clears
         harmless = self._redactor.harmless
         targets, counted, refused, unmade, bell = sink
@@ -438,6 +461,10 @@ class Encoder:
     def stacks(self) -> StackCache:
         """The stack traces that are known."""
         return self._stacks
+
+
+def _nothing_bound() -> None:
+    return None
 
 
 def _ignore(cls: type) -> None:

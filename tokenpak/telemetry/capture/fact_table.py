@@ -17,6 +17,7 @@ KINDS: Final = {
     "auth": "the key, token or permission was refused, or none was found",
     "timeout": "no answer, or not all of it, in time",
     "overloaded": "the provider has no capacity; wait and retry",
+    "server_error": "the provider failed, and does not say why; wait and retry",
     "connection": "no connection could be had, or it ended before an answer",
     "stream_cut": "the answer began, and ended before it was complete",
     "bad_request": "the request is wrong in another way; retrying is no use",
@@ -48,6 +49,7 @@ CODES: Final = {
     "invalid_api_key": "auth",
     "server_is_overloaded": "overloaded",
     "slow_down": "overloaded",
+    "server_error": "server_error",
     # Anthropic: error.type, error.details.error_code
     "rate_limit_error": "rate_limit",
     "billing_error": "quota",
@@ -59,6 +61,7 @@ CODES: Final = {
     "timeout_error": "timeout",
     "request_body_timeout": "timeout",
     "overloaded_error": "overloaded",
+    "api_error": "server_error",
     # Google: the status, and the reason in its details
     "resource_exhausted": "rate_limit",
     "api_key_invalid": "auth",
@@ -66,6 +69,7 @@ CODES: Final = {
     "unauthenticated": "auth",
     "deadline_exceeded": "timeout",
     "unavailable": "overloaded",
+    "internal": "server_error",
     # AWS: Error.Code, with or without the "Exception" at its end
     "limitexceeded": "quota",
     "provisionedthroughputexceeded": "rate_limit",
@@ -87,6 +91,9 @@ CODES: Final = {
     "modelnotready": "overloaded",
     "serviceunavailable": "overloaded",
     "modelstreamerror": "stream_cut",
+    "internalserver": "server_error",
+    "internalfailure": "server_error",
+    "internalerror": "server_error",
 }
 """The kind, by the provider's own code, in lower case; what says most."""
 
@@ -169,7 +176,7 @@ STATUSES: Final = {
     504: "timeout",
     529: "overloaded",
 }
-"""The kind, by the HTTP status; any other 4xx is a bad_request."""
+"""The kind, by the HTTP status; any other 4xx is a bad_request, 5xx a server_error."""
 
 REQUEST_ID_HEADERS: Final = (
     "x-request-id",

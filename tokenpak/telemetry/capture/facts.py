@@ -121,8 +121,11 @@ def _add(
         found.setdefault("provider_request_id", request_id)
     if retry_after is not None:
         found.setdefault("retry_after", retry_after)
+    of_codes = _of_codes(codes)
+    if of_codes == "server_error":
+        of_codes = STATUSES.get(status or 0, of_codes)  # 503 says more
     kind = (
-        _of_codes(codes)
+        of_codes
         or (_connection(family, link) if kind == "connection" else kind)
         or _of_status(status or 0, message)
     )
@@ -143,8 +146,8 @@ def _of_codes(codes: list[str]) -> str | None:
 def _of_status(status: int, message: str | None) -> str | None:
     """Return the kind by *status* (0: none), and by the text where that is vague."""
     kind = STATUSES.get(status)
-    if kind is None and 400 <= status < 500:
-        kind = "bad_request"
+    if kind is None and 400 <= status < 600:
+        kind = "bad_request" if status < 500 else "server_error"
     if message and status < 500 and kind in {None, "bad_request"}:
         text = message[:_MAX_TEXT].lower()
         for phrase, of_phrase in PHRASES:

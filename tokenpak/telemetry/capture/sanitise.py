@@ -6,8 +6,9 @@ and objects that it does not know, and some that it does know can crash it (see 
 A logger must not: whatever a caller passes is recorded as well as can be (C1).  This is
 the slow road.  What orjson would have encoded looks the same on it.
 
-Promises: never raises, ends (cycles, depth, breadth and length are bounded), and the
-copy is plain: dict with unique str keys, list, str, int, float, bool, None.
+Promises: never raises (but what a signal handler raises passes), ends (cycles, depth,
+breadth and length are bounded), and the copy is plain: dict with unique str keys, list,
+str, int, float, bool, None.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import islice
 from typing import Final, TypeVar, cast
+
+from tokenpak.telemetry.capture.interrupt import is_interrupt
 
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 10_000
@@ -68,6 +71,8 @@ def safe_str(
     try:
         return clean_text(to_str(value), limit, cut)
     except BaseException as reason:  # user code, as in traceback._safe_string
+        if is_interrupt(reason):
+            raise
         return (
             f"<{class_name(type(value))} whose str() raised {class_name(type(reason))}>"
         )
@@ -145,6 +150,8 @@ class _Copier:
         try:
             return copy()
         except BaseException as reason:  # a Mapping's own methods are user code
+            if is_interrupt(reason):
+                raise
             return _raised(value, reason)
         finally:
             self.above.discard(id(value))
@@ -178,6 +185,8 @@ class _Copier:
         try:
             return self.copy(item)
         except BaseException as reason:  # a str, int or bytes subclass with surprises
+            if is_interrupt(reason):
+                raise
             return _raised(item, reason)
 
 

@@ -29,6 +29,7 @@ import orjson
 
 from tokenpak.telemetry.capture.facts import knows
 from tokenpak.telemetry.capture.index import Frame, Node, add, find
+from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.mark import plain_attributes
 from tokenpak.telemetry.capture.privacy.redactor import Redactor
 from tokenpak.telemetry.capture.sanitise import class_name
@@ -153,6 +154,8 @@ def format_exactly(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
     except BaseException as reason:  # __str__, __notes__, __cause__ are user code
+        if is_interrupt(reason):
+            raise
         return (
             f"<the traceback of this {class_name(type(error))} could not be "
             f"formatted: traceback raised {class_name(type(reason))}>\n"
@@ -254,6 +257,8 @@ class StackCache:
             try:
                 text = str(link)
             except BaseException as reason:  # user code
+                if is_interrupt(reason):
+                    raise
                 raise NotCacheableError from reason
             # Its own __str__ or __format__ may differ; or all of it would be searched.
             if type(text) is not str or len(text) > _LONGEST:

@@ -42,8 +42,8 @@ def notice_line(encoder: Encoder, stream: str, drops: Drops, pid: int) -> bytes:
         "pid": pid,
     }
     if stream == ERRORS:
-        return encoder.error(None, _Notice(message), context)
-    return encoder.event(NOTICE_TYPE, None, {"message": message, **context})
+        return encoder.error(None, _Notice(message), context, own=True)
+    return encoder.event(NOTICE_TYPE, None, {"message": message, **context}, own=True)
 
 
 def append_notice(

@@ -18,21 +18,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from time import time_ns
-from typing import Any
+from typing import Any, Self
 
 from tokenpak.telemetry.capture.bound import Bound, current
 from tokenpak.telemetry.capture.mark import attributes, plain_attributes
 from tokenpak.telemetry.scope.target import Logger
 
 
-class Left:
-    """Which block was left, and when; on the exception."""
+class Left(str):
+    """
+    Which block was left, and when; on the exception.
+
+    An empty text to all others: who encodes the attributes of an exception as JSON, as
+    error trackers do, must not fail because of ours.
+    """
+
+    bound: Bound
+    moment: int
 
     __slots__ = ("bound", "moment")
 
-    def __init__(self, bound: Bound, moment: int) -> None:
+    def __new__(cls, bound: Bound, moment: int) -> Self:
+        """Return it."""
+        self = super().__new__(cls)
         self.bound = bound
         self.moment = moment
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         # None, and told without a name of ours: who is sent the exception may not have

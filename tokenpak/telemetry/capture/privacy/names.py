@@ -40,6 +40,8 @@ _BEFORE_KEY: Final = (
     "subscription",
     "webhook",
 )
+_BEFORE_PLACE: Final = ("continuation", "next", "page", "starting")
+"""Before ``token``: where the next page of a list begins, ``next_page_token``."""
 _BLANK: Final = r"""["'\]\) \t\r\n\\]*+"""
 _GAP: Final = rf"{_BLANK}(?:[abfnrtv%](?:(?<=%)2[027]|(?<=\\[abfnrtv])){_BLANK})*+"
 """Between name and sign, also in JSON inside JSON, or in the repr of a text."""
@@ -98,6 +100,14 @@ def _keys() -> str:
     )
 
 
+def _tokens() -> str:
+    """Return a pattern for ``token``, unless it says where a list goes on."""
+    none = "".join(f"(?<!{word}token)(?<!{word}[-_.]token)" for word in _BEFORE_PLACE)
+    # The one look at the letter before spares it most of the others.
+    last = "".join(sorted({word[-1] for word in _BEFORE_PLACE}))
+    return f"token(?>(?<![{last}_.-]token)|{none})"
+
+
 NAMES: Final = (
     Name(
         "pass",
@@ -109,8 +119,9 @@ NAMES: Final = (
     Name("secret", "secrets?", "`secret`, `…_secret`", (skeleton("secret") + "s?",)),
     Name(
         "token",
-        "token",
-        "`token`, `…_token`",
+        _tokens(),
+        "`token`, `…_token`; but not where … is "
+        + ", ".join(f"`{word}`" for word in _BEFORE_PLACE),
         (skeleton("token"),),
         weak=True,
     ),

@@ -14,6 +14,11 @@ from typing import Final
 from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.privacy.mark import Marks
 from tokenpak.telemetry.capture.privacy.names import is_secret_name
+from tokenpak.telemetry.capture.privacy.options import (
+    holds_option,
+    is_argument,
+    is_option,
+)
 from tokenpak.telemetry.capture.privacy.rule import Rule, compiled
 from tokenpak.telemetry.capture.privacy.screen import Screen
 from tokenpak.telemetry.capture.privacy.text import (
@@ -199,8 +204,22 @@ class Redactor:
         if type(value) is list:
             if self._known and _are_pairs(value):
                 return [self._pair(pair, left) for pair in value if left[0] >= 0]
+            if self._known and holds_option(value):
+                return self._arguments(value, left)
             return [self._plain(item, left) for item in value if left[0] >= 0]
         return value
+
+    def _arguments(self, value: list[Plain], left: list[int]) -> list[Plain]:
+        """Return *value*, the words of a command line, without those of its options."""
+        kept: list[Plain] = []
+        before: Plain = None
+        for item in value:
+            if left[0] < 0:
+                break
+            secret = type(item) is str and is_option(before) and is_argument(item)
+            kept.append(self._whole(item) if secret else self._plain(item, left))
+            before = item
+        return kept
 
     def _pair(self, pair: Plain, left: list[int]) -> Plain:
         assert isinstance(pair, list)

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tokenpak.telemetry.capture.privacy.names import NAMES, Name
+from tokenpak.telemetry.capture.privacy.options import OPTION, holds_name
 from tokenpak.telemetry.capture.privacy.rule import HEX, compiled, trace_of
 from tokenpak.telemetry.capture.privacy.starts import CLASSES, RUN
 from tokenpak.telemetry.capture.privacy.text import SCHEMES, TOKEN_STARTS
@@ -56,7 +57,7 @@ class Screen:
         self._one_word = compiled(_ONE_WORD).fullmatch
         self._names = [(name.word, _suspicion(name)) for name in NAMES]
         folded = [rule.trace for rule in SCHEMES if rule.fold]
-        folded += [name.trace for name in NAMES]
+        folded += [OPTION.trace, *(name.trace for name in NAMES)]
         exact = [r"\\u", *(trace_of(rule) for rule in TOKENS)]
         exact += [rule.trace for rule in SCHEMES if not rule.fold]
         self._traces = "|".join(exact)
@@ -130,6 +131,8 @@ class Screen:
                 if word in low and compiled(suspicion).search(low) is not None:
                     return True
         if "@" in low and "://" in low and compiled(self._url).search(low) is not None:
+            return True
+        if holds_name(low) and compiled(OPTION.pattern).search(low) is not None:
             return True
         return ("bearer" in low or "basic" in low) and any(
             rule.fold and compiled(rule.pattern).search(text) is not None

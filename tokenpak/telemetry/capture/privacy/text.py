@@ -17,6 +17,7 @@ from typing import Final
 
 from tokenpak.telemetry.capture.privacy.mark import MARK
 from tokenpak.telemetry.capture.privacy.names import NAMES, Name, lowered
+from tokenpak.telemetry.capture.privacy.options import OPTION, option_spans
 from tokenpak.telemetry.capture.privacy.rule import Rule, compiled
 from tokenpak.telemetry.capture.privacy.starts import RUNLESS, Starts, has_run
 from tokenpak.telemetry.capture.privacy.tokens import TOKENS
@@ -298,6 +299,8 @@ def redact_text(
         if rule.starts and text.count(rule.starts[0]) > MAX_STARTS:
             text = first_parts(text, rule.starts[0])
         text = replace(text, rule_spans(rule, text), partial(mark, rule.name))
+    if "--" in text:
+        text = replace(text, option_spans(text), partial(mark, OPTION.name))
     names = name_spans(text, source=source)
     return replace(text, names, partial(mark, "named_secret"))
 

@@ -15,7 +15,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from tokenpak.telemetry.read.chunks import CHUNK_BYTES
+from tokenpak.telemetry.read.chunks import CHUNK_BYTES as _CHUNK_BYTES
 from tokenpak.telemetry.read.lines import KEPT_BYTES, Block
 from tokenpak.telemetry.read.records import UnreadableFile
 from tokenpak.telemetry.read.scan import blocks_of, found_in
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tokenpak.telemetry.read.records import Damage, Found, Record
 
+CHUNK: Final = _CHUNK_BYTES
 LONG_LINE: Final = 4 * KEPT_BYTES
 """Bytes; no record of the logger's is as long."""
 _MOST_DAMAGE: Final = 100
@@ -50,7 +51,7 @@ def blocks_backwards(fd: int, end: int) -> Iterator[Block]:
     held: list[bytes] = []  # the end of a line whose beginning is before *start*
     size = 0
     while start > 0:
-        length = min(CHUNK_BYTES, start)
+        length = min(CHUNK, start)
         start -= length
         data = _read(fd, length, start)
         cut = 0 if start == 0 else data.find(b"\n") + 1
@@ -128,4 +129,4 @@ def _last_forwards(
     return [*damage, *problems, *found]
 
 
-__all__ = ["LONG_LINE", "blocks_backwards", "last_of"]
+__all__ = ["CHUNK", "LONG_LINE", "blocks_backwards", "last_of"]

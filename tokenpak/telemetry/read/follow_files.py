@@ -7,10 +7,10 @@ compressed beside itself, unlinked (see source).  So that each line comes once (
 - a plain file is told from others by its inode, whatever it is called, and its position
   is kept.  What was appended between the last look and its archiving is still read:
   through the descriptor, which stays, or from the position on in the archive;
-- a part in ``archive/`` never changes again and is known by stream, day and number.  One
-  that is new there is that of a file which has moved away from its name, if there is
-  such a file, the oldest first; or else a file that was born and archived between two
-  looks, and all of it is new.
+- a part in ``archive/`` never changes again, and is known by stream, day and number.
+  One that is new there is that of a file which has moved away from its name, if there
+  is such a file, the oldest first; or else a file that was born and archived between
+  two looks, and all of it is new.
 
 While nothing happens, a look is a stat of the two directories and of the plain files:
 the newest ones each time, of many old ones some, in turns.
@@ -39,9 +39,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import date
 
-HELD: Final = 64
+HELD: Final = 256
 """How many plain files are held open, the newest: a day's file is archived after a
 week by default."""
+_HEAD: Final = 128
+"""Bytes of the first line that a file is known by if it is not held open: then its
+inode can be given to another one."""
 _IN_TURN: Final = 64
 """Of the other plain files, how many are looked at each time."""
 _TRIES: Final = 50
@@ -67,6 +70,9 @@ class Followed:
     position: int
     """Behind the last line that was given out."""
     fd: int = -1
+    at_end: bool = False
+    """Whether it is archived and all of it was given out."""
+    head: bytes = b""
 
 
 class FollowedFiles:
@@ -132,7 +138,7 @@ class FollowedFiles:
             self._known = {_key(file) for file in files if self._is_archived(file)}
             self.archived = [file for file in files if file.compressed]
             plain = [file for file in files if not file.compressed]
-            few = set(sorted(plain, key=lambda file: file.day)[-HELD:])
+            few = set(sorted(plain, key=lambda file: file.day, reverse=True)[:HELD])
             self._followed = []
             if all(self._take(file, before[file.path], file in few) for file in plain):
                 return
@@ -148,6 +154,7 @@ class FollowedFiles:
             status = os.fstat(each.fd)
             each.size = status.st_size
             each.position = _line_start(each.fd, each.size)
+            each.head = os.pread(each.fd, _HEAD, 0)
         except FileNotFoundError:
             return False
         except OSError as e:
@@ -186,7 +193,7 @@ class FollowedFiles:
             fd = os.open(each.file.path, READ_FLAGS)
             try:
                 status = os.fstat(fd)
-                if _of(status) == each.identity:
+                if _of(status) == each.identity and _begins_as(fd, each):
                     yield from self._rest(each, fd, status.st_size)
             finally:
                 os.close(fd)
@@ -203,6 +210,8 @@ class FollowedFiles:
             self._on_problem(UnreadableFile(each.file.path, size, reason))
             each.position = _line_start(fd, size)
         each.size = size
+        if len(each.head) < _HEAD:
+            each.head = os.pread(fd, _HEAD, 0)
         start = each.position
         for block in split_lines(_chunks(fd, start, size)):
             placed = block._replace(offset=start + block.offset)
@@ -249,12 +258,15 @@ class FollowedFiles:
 
     def _sort_out(self, files: list[LogFile]) -> Iterator[tuple[LogFile, Block]]:
         by_identity = {each.identity: each for each in self._followed + self._moved}
-        fresh: list[tuple[LogFile, Identity]] = []
-        for file in files:
-            if file.compressed:
-                continue
+        fresh: dict[Identity, LogFile] = {}
+        plain = [file for file in files if not file.compressed]
+        # A file that is linked in both places is on its way into the archive.
+        for file in sorted(plain, key=self._is_archived):
             identity = _identity(file.path)
             each = by_identity.get(identity)
+            if each is not None and each.fd < 0 and not _is_it(file.path, each):
+                each.identity = NOBODY  # it has moved, and another has its inode
+                each = None
             if each is not None and identity != NOBODY:
                 each.file = file
                 if each in self._moved:
@@ -263,14 +275,14 @@ class FollowedFiles:
                 if self._is_archived(file):
                     self._known.add(_key(file))
             elif identity != NOBODY:
-                fresh.append((file, identity))
+                fresh[identity] = file
         yield from self._find_moved()
         # By number: of two that have moved, the older one has the lower number.
         for file in files:
             if file.compressed and _key(file) not in self._known:
                 self._known.add(_key(file))
                 yield from self._archive_of(file)
-        for file, identity in fresh:
+        for identity, file in fresh.items():
             if not self._is_archived(file) or _key(file) not in self._known:
                 self._begin_to_follow(file, identity)
         present = {_key(file) for file in files if self._is_archived(file)}
@@ -287,14 +299,14 @@ class FollowedFiles:
             if each.fd >= 0 and os.fstat(each.fd).st_nlink:
                 continue  # it has a name: the next listing finds it
             self._followed.remove(each)
+            if each.fd >= 0:
+                yield from self._end_of(each)
             if not self._is_archived(each.file):
                 self._moved.append(each)
-                continue
-            # Compressed and unlinked; what was appended before is to be had of either.
-            yield from self._end_of(
-                each,
-                each.file._replace(path=f"{each.file.path}.gz", compressed=True),
-            )
+            elif not each.at_end:
+                packed = f"{each.file.path}.gz"
+                file = each.file._replace(path=packed, compressed=True)
+                yield from self._in_archive(file, each.position)
 
     def _archive_of(self, file: LogFile) -> Iterator[tuple[LogFile, Block]]:
         """Yield what of *file*, a new part in the archive, was not given out."""
@@ -302,21 +314,21 @@ class FollowedFiles:
         for each in self._moved:
             if (each.file.stream, each.file.day) == day:
                 self._moved.remove(each)
-                yield from self._end_of(each, file)
+                if not each.at_end:
+                    yield from self._in_archive(file, each.position)
                 return
         yield from self._in_archive(file, 0)
 
-    def _end_of(
-        self, each: Followed, archive: LogFile
-    ) -> Iterator[tuple[LogFile, Block]]:
-        """Yield the rest of *each*, which is now *archive*, and let go of it."""
-        if each.fd < 0:
-            yield from self._in_archive(archive, each.position)
-            return
+    def _end_of(self, each: Followed) -> Iterator[tuple[LogFile, Block]]:
+        """Yield the rest of *each*, which has no name any more, and let go of it."""
         try:
             yield from self._rest(each, each.fd, os.fstat(each.fd).st_size)
+        except OSError as e:
+            reason = e.strerror or str(e)
+            self._on_problem(UnreadableFile(each.file.path, each.position, reason))
         finally:
             self._let_go(each)
+        each.at_end, each.identity = True, NOBODY
 
     def _in_archive(
         self, file: LogFile, position: int
@@ -350,11 +362,10 @@ class FollowedFiles:
             os.close(fd)
             return
         self._followed.append(each)
-        held = [other for other in self._followed if other.fd >= 0]
-        if len(held) >= HELD:
-            oldest = min(held, key=lambda other: other.file.day)
-            self._let_go(oldest)
         each.fd = fd
+        held = [other for other in self._followed if other.fd >= 0]
+        if len(held) > HELD:
+            self._let_go(min(held, key=lambda other: other.file.day))
 
     def _give_up(self, each: Followed, error: OSError) -> None:
         reason = error.strerror or str(error)
@@ -381,6 +392,23 @@ def _key(file: LogFile) -> Key:
 
 def _of(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino
+
+
+def _is_it(path: str, each: Followed) -> bool:
+    """Return whether *path* begins as what was read of *each*."""
+    try:
+        fd = os.open(path, READ_FLAGS)
+    except OSError:
+        return True  # as far as can be known
+    try:
+        return _begins_as(fd, each)
+    finally:
+        os.close(fd)
+
+
+def _begins_as(fd: int, each: Followed) -> bool:
+    size = len(each.head)
+    return os.fstat(fd).st_size >= size and os.pread(fd, size, 0) == each.head
 
 
 def _identity(path: str) -> Identity:

@@ -258,7 +258,7 @@ class FollowedSpools:
             self._spools[path] = _Spool(path, SpoolGlance(path, keep_open=keep))
 
     def _forget(self, spool: _Spool) -> None:
-        """What was in it is in the log: nobody unlinks a spool before that."""
+        """Let go of *spool*: it was unlinked, so all that was in it is in the log."""
         spool.glance.close()
         del self._spools[spool.path]
         spool.begin = _END

@@ -22,7 +22,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenpak.telemetry.read.export import Exported, export_records, export_to_file
-from tokenpak.telemetry.read.filter import Query, parse_when
+from tokenpak.telemetry.read.filter import MOST_LAST, QUERY_STREAMS, Query
 from tokenpak.telemetry.read.finding import DAMAGE, KINDS, Finding, Kind
 from tokenpak.telemetry.read.reader import iter_records
 from tokenpak.telemetry.read.records import (
@@ -32,6 +32,8 @@ from tokenpak.telemetry.read.records import (
     UnreadableFile,
 )
 from tokenpak.telemetry.read.render import FORMATS, Format
+from tokenpak.telemetry.read.when import parse_when
+from tokenpak.telemetry.read.where import MISSING, Condition, parse_where, value_at
 
 if TYPE_CHECKING:
     from tokenpak.telemetry.read.repair import Repaired, repair_log
@@ -57,6 +59,10 @@ __all__ = [
     "DAMAGE",
     "FORMATS",
     "KINDS",
+    "MISSING",
+    "MOST_LAST",
+    "QUERY_STREAMS",
+    "Condition",
     "Damage",
     "Exported",
     "Finding",
@@ -72,5 +78,7 @@ __all__ = [
     "export_to_file",
     "iter_records",
     "parse_when",
+    "parse_where",
     "repair_log",
+    "value_at",
 ]

@@ -39,7 +39,10 @@ def shown(result: Result) -> list[str]:
 def log_dir(tmp_path: Path) -> Path:
     """Twenty errors and an event."""
     write_log(tmp_path / "logs", as_lines(make_records(20)))
-    event: dict[str, Any] = {"timestamp": f"{DAY}T18:00:00.000000Z", "request_id": "req-e"}
+    event: dict[str, Any] = {
+        "timestamp": f"{DAY}T18:00:00.000000Z",
+        "request_id": "req-e",
+    }
     event |= {"event": "done", "context": {"model": "m", "n": 1}}
     write_log(tmp_path / "logs", as_lines([event]), stream="events")
     return tmp_path / "logs"

@@ -22,6 +22,8 @@ from tokenpak.cli.export import export
 from tokenpak.cli.options import HELP
 from tokenpak.cli.prune import prune
 from tokenpak.cli.repair import repair
+from tokenpak.cli.show import show
+from tokenpak.cli.sql import sql
 from tokenpak.cli.tail import tail
 from tokenpak.cli.verify import verify
 
@@ -32,6 +34,8 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     export,
     prune,
     repair,
+    show,
+    sql,
     tail,
     verify,
 )

@@ -168,6 +168,13 @@ def query_options(command: _F) -> _F:
     return command
 
 
+def time_options(command: _F) -> _F:
+    """Add ``--since`` and ``--until``, the first of those options, to *command*."""
+    for option in reversed(_QUERY_OPTIONS[:2]):
+        command = option(command)
+    return command
+
+
 def make_query(**wanted: Any) -> Query:
     """Return the Query of the options; one that makes no sense is a usage error."""
     try:
@@ -208,4 +215,5 @@ __all__ = [
     "log_dir_option",
     "make_query",
     "query_options",
+    "time_options",
 ]

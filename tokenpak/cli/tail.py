@@ -106,6 +106,10 @@ def tail(
     # Imported here: --help needs not load it.
     from tokenpak.telemetry.read.follow import INTERVAL, Follower  # noqa: PLC0415
 
+    if wanted.get("limit") is not None:
+        raise click.UsageError("--limit: say how many of the last with --lines.")
+    last = wanted.get("last")
+    lines = lines if last is None else last
     query = make_query(**wanted)
     place = existing_log_dir(log_dir)
     recover_quietly(place)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from tokenpak.telemetry.read.backwards import last_of
 from tokenpak.telemetry.read.filter import Query
@@ -32,7 +32,7 @@ from tokenpak.telemetry.read.records import UnreadableFile
 from tokenpak.telemetry.read.scan import found_in
 from tokenpak.telemetry.read.source import OpenFile
 from tokenpak.telemetry.store.files import READ_FLAGS
-from tokenpak.telemetry.store.names import STREAMS
+from tokenpak.telemetry.store.names import ARCHIVE_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from tokenpak.telemetry.read.records import Damage, Found
     from tokenpak.telemetry.store.names import LogFile
 
-INTERVAL: float = 0.25
-"""Seconds between two polls: a record is seen after this time and that of a poll."""
+INTERVAL: Final = 0.25
+"""Seconds between two polls."""
 
 
 class Follower:
@@ -69,7 +69,7 @@ class Follower:
         spool_dir: str | None = None,
     ) -> None:
         self._query = query or Query()
-        self._streams = streams_of(self._query)
+        self._streams = self._query.streams
         self._problems: list[UnreadableFile] = []
         place = os.fspath(log_dir)
         tell = self._problems.append
@@ -171,14 +171,9 @@ class Follower:
                 os.close(own)
 
 
-def streams_of(query: Query) -> tuple[str, ...]:
-    """Return the streams that *query* wants."""
-    return (query.stream,) if query.stream in STREAMS else STREAMS
-
-
 def _order(file: LogFile) -> tuple[Any, ...]:
     # A day is archived before records that came late make a new file of it.
-    archived = os.path.basename(os.path.dirname(file.path)) == "archive"
+    archived = os.path.basename(os.path.dirname(file.path)) == ARCHIVE_DIR
     return file.day, not archived, file.part
 
 
@@ -187,4 +182,4 @@ def _time_of(item: Found | Damage) -> str:
     return stamp if isinstance(stamp, str) else ""
 
 
-__all__ = ["INTERVAL", "Follower", "streams_of"]
+__all__ = ["INTERVAL", "Follower"]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import (
@@ -184,11 +185,26 @@ def make_query(**wanted: Any) -> Query:
         raise click.UsageError(f"--{name}: expected {e.expected}.") from None
 
 
+def complete_directory(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Let the shell complete the name of a directory."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
+def complete_file(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Let the shell complete the name of a file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
 def log_dir_option(command: _F) -> _F:
     """Add ``--log-dir`` to *command*."""
     return click.option(
         "--log-dir",
         metavar="DIR",
+        shell_complete=complete_directory,
         help=f"Where the daily files are.  [default: ${LOG_DIR_VARIABLE}, "
         "else ~/.tokenpak/logs]",
     )(command)
@@ -210,6 +226,8 @@ def existing_log_dir(given: str | None) -> str:
 __all__ = [
     "as_age",
     "as_size",
+    "complete_directory",
+    "complete_file",
     "existing_log_dir",
     "in_bytes",
     "log_dir_option",

@@ -21,6 +21,7 @@ import click
 from tokenpak.cli.display import shorten, visible, width
 from tokenpak.cli.options import (
     HELP,
+    complete_file,
     existing_log_dir,
     log_dir_option,
     make_query,
@@ -80,6 +81,7 @@ statement is wrong, DuckDB is missing, the log cannot be read or the output not 
     "--output",
     "-o",
     metavar="FILE",
+    shell_complete=complete_file,
     help="Write to FILE, all or nothing, instead of stdout.",
 )
 @click.option(

@@ -86,9 +86,22 @@ def test_how_many_and_which_can_be_chosen(log_dir: Path) -> None:
     assert shown(run("--log-dir", log_dir, "-n", "0")) == []
     assert shown(run("--log-dir", log_dir, "--provider", "anthropic")) == []
     result = run("--log-dir", log_dir, "--stream", "events")
-    assert result.stdout == (
-        f'{DAY}T18:00:00.000Z done req-e m {{"model":"m","n":1}}\n'
-    )
+    assert result.stdout == (f'{DAY}T18:00:00.000Z done req-e m {{"n":1}}\n')
+
+
+def test_two_streams_come_in_time_order(log_dir: Path) -> None:
+    """The last of both together."""
+    event = {"timestamp": f"{DAY}T17:35:22.000018Z", "request_id": "between"}
+    event |= {"event": "retry"}
+    write_log(log_dir, as_lines([event]), stream="events")
+    result = run("--log-dir", log_dir, "--stream", "all", "-n", "3")
+    assert shown(result) == ["req-18", "between", "req-19"]
+
+
+def test_last_is_another_word_for_lines_and_limit_is_none(log_dir: Path) -> None:
+    """The options that choose records have both."""
+    assert shown(run("--log-dir", log_dir, "--last", "1")) == ["req-19"]
+    assert run("--log-dir", log_dir, "--limit", "1").exit_code == 2
 
 
 def test_full_has_the_stack_and_the_context(log_dir: Path) -> None:
@@ -179,6 +192,34 @@ def test_follow_shows_what_comes_until_ctrl_c(log_dir: Path) -> None:
         out, err = process.communicate(timeout=SECONDS)
 
         assert (process.returncode, out, err) == (0, "", "")
+
+
+STOPPING = """
+import os, signal, sys
+from tokenpak.telemetry.error_logger import ErrorLogger
+logger = ErrorLogger(log_dir=sys.argv[1], linger=0.5)
+logger.log_error("stopped", ValueError("it waits in its spool"))
+os.kill(os.getpid(), signal.SIGSTOP)
+logger.flush(30)
+logger.log_error("going on", ValueError("and is not shown again"))
+logger.close(30)
+"""
+
+
+def test_q1_a_record_of_a_process_that_is_stopped_is_shown_once(log_dir: Path) -> None:
+    """From its spool; then the process goes on, and appends it."""
+    with following("--log-dir", log_dir, "-n", "1") as process:
+        assert "req-19" in read_line(process)
+        child = subprocess.Popen([sys.executable, "-c", STOPPING, str(log_dir)])
+        try:
+            os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+            assert " stopped " in read_line(process)
+            child.send_signal(signal.SIGCONT)
+            assert child.wait(SECONDS) == 0
+            assert "going on" in read_line(process)
+        finally:
+            child.kill()
+            child.wait()
 
 
 def test_follow_ends_with_the_reader_of_the_pipe(log_dir: Path) -> None:

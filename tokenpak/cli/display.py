@@ -37,6 +37,7 @@ _STYLES: Final = {
     "name": "\x1b[2m",
 }
 _PLACEHOLDER: Final = "-"
+_IN_HEAD: Final = {"provider", "model"}
 
 
 def visible(text: str) -> str:
@@ -96,7 +97,10 @@ class Display:
         parts = self._head(record)
         what = visible(_text(record.get("message", "")))
         if "event" in record and "message" not in record:
-            what = visible(_text(record.get("context") or ""))
+            context = record.get("context")
+            if isinstance(context, dict):  # but for what the head has
+                context = {k: v for k, v in context.items() if k not in _IN_HEAD}
+            what = visible(_text(context or ""))
         plain = " ".join(text for _, text in parts)
         if self.columns is not None:
             room = self.columns - width(plain) - 1

@@ -7,6 +7,7 @@ spools of living ones is shown from there, a moment before it is in the log.
 
 from __future__ import annotations
 
+import itertools
 import select
 import shutil
 import sys
@@ -27,11 +28,13 @@ from tokenpak.cli.output import let_go_of_stdout, recover_quietly, tell_damage
 from tokenpak.telemetry.read.strict import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from tokenpak.telemetry.read import Damage
     from tokenpak.telemetry.read.records import Found
 
+_MOST = 10_000
+"""Records at the beginning, which are held; for more there is export."""
 _BATCH = 1000
 """Records that are written at once: a burst need not wait for its end."""
 
@@ -68,7 +71,7 @@ the log directory cannot be read or the output not written; 2 wrong usage.
 @click.option(
     "--lines",
     "-n",
-    type=click.IntRange(0, 1_000_000),
+    type=click.IntRange(0, _MOST),
     default=10,
     show_default=True,
     metavar="N",
@@ -109,6 +112,8 @@ def tail(
     if wanted.get("limit") is not None:
         raise click.UsageError("--limit: say how many of the last with --lines.")
     last = wanted.get("last")
+    if last is not None and last > _MOST:
+        raise click.UsageError(f"--last: at most {_MOST:,}; for more there is export.")
     lines = lines if last is None else last
     query = make_query(**wanted)
     place = existing_log_dir(log_dir)
@@ -116,10 +121,12 @@ def tail(
     show = _json_lines if form == "jsonl" else _Text(color=color, full=full)
     try:
         with Follower(place, query) as follower:
-            _write(follower.last(lines), show)
+            # Files of two streams are read one after the other.
+            sort = len(query.streams) > 1
+            _write(follower.last(lines), show, sort=sort)
             while follow and _is_read():
                 time.sleep(INTERVAL)
-                _write(follower.poll(), show)
+                _write(follower.poll(), show, sort=sort)
     except KeyboardInterrupt:
         if not follow:
             raise
@@ -135,23 +142,26 @@ def tail(
 
 
 def _write(
-    items: Iterable[Found | Damage], show: Callable[[list[Found]], bytes]
+    items: Iterable[Found | Damage],
+    show: Callable[[list[Found]], bytes],
+    *,
+    sort: bool,
 ) -> None:
     """Write the records of *items* to stdout, and tell of damage on stderr."""
-    out = sys.stdout.buffer
-    batch: list[Found] = []
+    records = _records(items)
+    while batch := list(itertools.islice(records, _BATCH)):
+        if sort:
+            batch.sort(key=lambda item: str(item[0].get("timestamp")))
+        sys.stdout.buffer.write(show(batch))
+        sys.stdout.buffer.flush()
+
+
+def _records(items: Iterable[Found | Damage]) -> Iterator[Found]:
     for item in items:
         if isinstance(item, tuple):
-            batch.append(item)
-            if len(batch) >= _BATCH:
-                out.write(show(batch))
-                out.flush()
-                batch.clear()
+            yield item
         else:
             tell_damage(item)
-    if batch:
-        out.write(show(batch))
-        out.flush()
 
 
 def _json_lines(batch: list[Found]) -> bytes:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from tokenpak.telemetry.read.records import Damage
 
-MEMORY: Final = "256MB"
+MEMORY: Final = "512MB"
 """What DuckDB may take; more goes to the temporary directory."""
 _BATCH_ROWS: Final = 2000
 _BATCH_BYTES: Final = 4 * 1024 * 1024

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tokenpak.telemetry.read import MalformedLine
-
 if TYPE_CHECKING:
     from contextlib import ExitStack
-
-    from tokenpak.telemetry.read import Damage
 
 LARGE: Final = 64 * 1024 * 1024
 """Bytes to be read from which on there is a progress bar: it takes some seconds."""
@@ -48,44 +43,4 @@ def plural(count: int) -> str:
     return "s"[: count != 1]
 
 
-def tell_damage(damage: Damage) -> None:
-    """Say on stderr what was skipped, and where."""
-    if isinstance(damage, MalformedLine):
-        text = (
-            f"Skipped: {damage.file}, byte {damage.offset:,}, "
-            f"length {damage.length:,}: {damage.reason}."
-        )
-    else:
-        text = f"Not read, or not to the end: {damage.file} ({damage.reason})."
-    click.echo(text.encode("utf-8", "backslashreplace").decode(), err=True)
-
-
-def recover_quietly(log_dir: str) -> None:
-    """Append what dead processes had accepted, where that is allowed."""
-    # Imported here: the writing half of the package, which --help needs not load.
-    from tokenpak.telemetry.queue.recovery import recover  # noqa: PLC0415
-
-    try:
-        recover(log_dir)
-    except OSError:
-        # Who may only read, or has a full disk, is shown the records where they lie:
-        # all that cannot be read there is reported with the rest.
-        pass
-
-
-def let_go_of_stdout() -> None:
-    """Let the last flush of stdout succeed: ``| head`` has what it wants."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 1)
-    os.close(devnull)
-
-
-__all__ = [
-    "LARGE",
-    "let_go_of_stdout",
-    "plural",
-    "progress_bar",
-    "recover_quietly",
-    "say",
-    "tell_damage",
-]
+__all__ = ["LARGE", "plural", "progress_bar", "say"]

@@ -20,7 +20,7 @@ from tokenpak.cli.options import (
     make_query,
     time_options,
 )
-from tokenpak.cli.output import let_go_of_stdout, recover_quietly, tell_damage
+from tokenpak.cli.reading import let_go_of_stdout, recover_quietly, tell_damage
 from tokenpak.cli.tail import color_option
 from tokenpak.telemetry.read.strict import encode
 from tokenpak.telemetry.store.names import STREAMS

@@ -27,7 +27,7 @@ from tokenpak.cli.options import (
     make_query,
     time_options,
 )
-from tokenpak.cli.output import let_go_of_stdout, recover_quietly, tell_damage
+from tokenpak.cli.reading import let_go_of_stdout, recover_quietly, tell_damage
 from tokenpak.telemetry.errors import SettingError
 
 if TYPE_CHECKING:

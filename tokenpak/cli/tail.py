@@ -24,7 +24,7 @@ from tokenpak.cli.options import (
     make_query,
     query_options,
 )
-from tokenpak.cli.output import let_go_of_stdout, recover_quietly, tell_damage
+from tokenpak.cli.reading import let_go_of_stdout, recover_quietly, tell_damage
 from tokenpak.telemetry.read.strict import encode
 
 if TYPE_CHECKING:

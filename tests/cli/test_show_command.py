@@ -81,7 +81,7 @@ def test_no_record_is_status_1_and_says_so(log_dir: Path) -> None:
 def test_r1_damage_is_told_of_on_stderr(log_dir: Path) -> None:
     """And all that is intact is shown."""
     with (log_dir / "errors-2026-03-25.jsonl").open("ab") as file:
-        file.write(b"garbage\n")
+        file.write(b'{"request_id":"mine" garbage\n')
     result = run("mine", "--log-dir", log_dir)
     assert result.exit_code == 0
     assert result.stderr.count("Skipped: ") == 1

@@ -1,4 +1,4 @@
-"""What commands that read have in common: what they do before, beside and at the end."""
+"""What commands that read have in common, before, beside and after the reading."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.docs.pages import ROOT
 from tokenpak.cli import main
 
 SECONDS = 60.0
@@ -52,7 +53,7 @@ def home(tmp_path: Path) -> Path:
 
 def environment(home: Path) -> dict[str, str]:
     return {
-        **{key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ},
+        "PYTHONPATH": str(ROOT),  # the code of this tree, installed or not
         "PATH": f"{home / 'tools'}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(home),
         "TERM": "dumb",

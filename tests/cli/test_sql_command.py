@@ -218,14 +218,14 @@ def test_values_of_any_type_are_shown_in_any_format(log_dir: Path) -> None:
     statement = (
         "SELECT [1, 2] l, {'a': DATE '2026-01-01'} s, TIME '01:02:03' t, "
         "INTERVAL 1 DAY i, 'x'::BLOB b, 1.50::DECIMAL(4, 2) d, 'nan'::DOUBLE n, "
-        "uuid() u, 1::HUGEINT h, TIMESTAMPTZ '2026-01-01 00:00:00+02' z, 1 l"
+        "uuid() u, 1::HUGEINT h, TIMESTAMP '2026-01-01 00:00:00' z, 1 l"
     )
     for form in ("table", "csv", "json", "jsonl", "parquet"):
         result = run("--log-dir", log_dir, "--format", form, statement)
         assert result.exit_code == 0, (form, result.output)
     row = json.loads(run("--log-dir", log_dir, "--format", "jsonl", statement).stdout)
     assert (row["l"], row["l_1"], row["n"], row["b"]) == ([1, 2], 1, None, "78")
-    assert row["s"] == {"a": "2026-01-01"}
+    assert (row["s"], row["z"]) == ({"a": "2026-01-01"}, "2026-01-01T00:00:00.000000Z")
 
 
 def test_several_statements_give_the_rows_of_the_last(log_dir: Path) -> None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from tokenpak.telemetry.read.sql import SqlResult, SqlSession
 
+_NUMBERS: Final = {"BIGINT", "INTEGER", "DOUBLE", "FLOAT", "NUMBER"}
+"""As DuckDB calls them; all of them the last one before 2.0."""
 _CELL: Final = 60
 """Columns of the terminal that a cell of a table takes at most, on a terminal."""
 _MEASURED: Final = 1000
@@ -189,7 +191,7 @@ def _table(result: SqlResult) -> Iterator[bytes]:
 
 
 def _is_number(kind: str) -> bool:
-    return kind.rstrip("0123456789") in {"BIGINT", "INTEGER", "DOUBLE", "FLOAT"} or (
+    return kind.rstrip("0123456789") in _NUMBERS or (
         kind.startswith(("DECIMAL", "HUGEINT", "UBIGINT", "SMALLINT", "TINYINT"))
     )
 

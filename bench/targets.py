@@ -110,6 +110,7 @@ def _sum(label: str, *figures: str) -> Callable[[Samples], Row]:
 _SPEED = "`log_error`, ten frames, repeated: median"
 _TAIL = "p99.9 of the call at 1,000 a second"
 _FILE = "records a second to the file"
+_SHOWN = "`tail -f` shows a record after the call"
 _WRONG = "lost or doubled"
 _DROPPED = "dropped at full speed, default settings"
 
@@ -270,9 +271,25 @@ GOALS: Sequence[Goal] = (
             1 / 1024,
         ),
     ),
+    Goal(
+        _SHOWN, "follow", _value("longest", ("follow", "usual_max"), "ms", 1000, 1e-6)
+    ),
+    Goal(
+        f"{_SHOWN}, while nobody can append",
+        "follow",
+        _value("longest", ("follow", "held_max"), "ms", 1000, 1e-6),
+    ),
+    Goal(
+        "`tail -f`, idle",
+        "follow",
+        _value("of a core", ("follow", "idle"), "%", 0.5, 100),
+    ),
     *(
         Goal(_WRONG, name, _sum(f"in `{name}`", "lost", "doubled"))
-        for name in ("threads", "processes", "deaths", "kill", "fork", "outage")
+        for name in (
+            *("threads", "processes", "deaths", "kill", "fork", "outage"),
+            "follow",
+        )
     ),
     Goal(_WRONG, "throughput", _sum("in `throughput`", "missing")),
     *(

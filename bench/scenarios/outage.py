@@ -58,7 +58,7 @@ def measure(job: Job) -> Figures:
     logger.flush(PATIENCE)
     before = _log(logger, "before", around)
     logger.flush(PATIENCE)
-    holder = _stopped_holder(job.directory)
+    holder = stopped_holder(job.directory)
     try:
         during = _log(logger, "during", job.effort.count(STOPPED, least=400))
         waiting = logger.stats().pending_records
@@ -112,7 +112,7 @@ def _flush(logger: ErrorLogger, start: float, took: list[float]) -> None:
         took.append(time.perf_counter() - start)
 
 
-def _stopped_holder(directory: str) -> subprocess.Popen[str]:
+def stopped_holder(directory: str) -> subprocess.Popen[str]:
     """Return a process that has the lock of the errors' file, and is stopped."""
     path = max(_log_files(directory))
     holder = subprocess.Popen(
@@ -185,4 +185,4 @@ SCENARIO = Scenario(
     judge=judge,
 )
 
-__all__ = ["SCENARIO", "judge", "measure"]
+__all__ = ["SCENARIO", "judge", "measure", "stopped_holder"]

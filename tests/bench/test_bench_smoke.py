@@ -47,6 +47,7 @@ COUNTS = {
         "children that failed",
     ],
     "outage": ["lost, doubled, dropped"],
+    "follow": ["lost, doubled"],
 }
 
 

@@ -29,7 +29,7 @@ SHOWS = {"text", "json", "jsonl", "ini", "toml", "yaml"}
 """Languages of blocks that show something and do nothing."""
 
 _CHANGING = (
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"), "<time>"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(?:\d{3})?Z"), "<time>"),
     (re.compile(r"\d{4}-\d\d-\d\d"), "<day>"),
     (re.compile(r'("pid": ?)\d+|(?<=of process )\d+'), r"\1<pid>"),
     # Under source lines: in plain text, and inside a JSON string.

@@ -253,6 +253,31 @@ def test_s2_tail_follows_files_through_archiving_and_late_records(
     assert set(lines_of(log_dir).values()) == {1}
 
 
+def test_s4_our_own_tail_shows_every_record_once(tmp_path: Path) -> None:
+    """
+    Of both streams, through archiving, late records, torn lines and deaths, whether a
+    record is seen in a spool or in a file first.
+    """
+    log_dir = tmp_path / "logs"
+    log_dir.mkdir(mode=0o700)
+    follower = Follower(tmp_path / "seen")
+    command = [sys.executable, "-m", "tokenpak", "telemetry", "tail", "-f"]
+    command += ["-n", "10000", "--stream", "all", "--format", "jsonl"]
+    complaints = tmp_path / "complaints"
+    with running(
+        [*command, "--log-dir", str(log_dir)], follower.outputs[0], complaints
+    ) as process:
+        live_four_days(log_dir, follower)
+        log_today(log_dir, tmp_path)
+        follower.wait_for(lines_of(log_dir))
+        alive = process.poll() is None
+
+    assert alive, complaints.read_text()
+    assert complaints.read_text() == ""
+    assert follower.seen() == lines_of(log_dir)
+    assert set(lines_of(log_dir).values()) == {1}
+
+
 def rsyslog_configuration(place: Path, log_dir: Path, block: str = "rsyslog") -> str:
     """The configuration of the page, with the directories of this test."""
     (text,) = (

@@ -16,12 +16,17 @@ import click
 
 import tokenpak
 from tokenpak.cli.archive import archive
+from tokenpak.cli.completion import completion
 from tokenpak.cli.demo import demo
 from tokenpak.cli.doctor import doctor
 from tokenpak.cli.export import export
+from tokenpak.cli.lnav import lnav
 from tokenpak.cli.options import HELP
 from tokenpak.cli.prune import prune
 from tokenpak.cli.repair import repair
+from tokenpak.cli.show import show
+from tokenpak.cli.sql import sql
+from tokenpak.cli.tail import tail
 from tokenpak.cli.verify import verify
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
@@ -29,14 +34,29 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     demo,
     doctor,
     export,
+    lnav,
     prune,
     repair,
+    show,
+    sql,
+    tail,
     verify,
 )
 """The commands of ``tokenpak telemetry``."""
 
 
-@click.group(context_settings=HELP)
+@click.group(
+    context_settings=HELP,
+    epilog="""
+\b
+Examples:
+  tokenpak telemetry tail -f
+  tokenpak telemetry --help
+  eval "$(tokenpak completion bash)"
+
+Exit status: that of the command; 2 wrong usage.
+""",
+)
 @click.version_option(tokenpak.__version__, prog_name="tokenpak")
 def main() -> None:
     """Tools for applications that call LLMs."""
@@ -56,11 +76,25 @@ class _Commands(click.Group):
             raise click.ClickException(f"{what}: {e.strerror or e}.") from None
 
 
-@main.group(cls=_Commands)
+@main.group(
+    cls=_Commands,
+    epilog="""
+\b
+Examples:
+  tokenpak telemetry tail -f
+  tokenpak telemetry export --since 2026-03-24 --format csv --output errors.csv
+  tokenpak telemetry sql "SELECT kind, count(*) FROM errors GROUP BY ALL"
+  tokenpak telemetry doctor
+
+Exit status: 0 done, also if damage was skipped and told of; 1 it could not be done, or
+a person should look; 2 wrong usage.  Each command's --help says more.
+""",
+)
 def telemetry() -> None:
     """Work with the crash-safe log of errors and events."""
 
 
+main.add_command(completion)
 for _command in COMMANDS:
     telemetry.add_command(_command)
 

@@ -10,7 +10,18 @@ from tokenpak.demo.report import format_result
 from tokenpak.demo.run import MAX_SECONDS, MAX_WORKERS, run_demo
 
 
-@click.command(context_settings=HELP)
+@click.command(
+    context_settings=HELP,
+    epilog="""
+\b
+Examples:
+  tokenpak telemetry demo
+  tokenpak telemetry demo --workers 8 --kill 6 --seconds 10
+
+Exit status: 0 nothing is lost and nothing is there twice; 1 something is, or the demo
+could not run; 2 wrong usage.
+""",
+)
 @click.option(
     "--log-dir",
     metavar="DIR",
@@ -48,12 +59,7 @@ def demo(
     Worker processes call a server on this machine that fails as LLM providers do, and
     log each failure.  Some are killed under way.  Then the log is compared with what
     the workers had logged: exit status 1 if a record is lost or there twice.
-
-    \b
-    Examples:
-      tokenpak telemetry demo
-      tokenpak telemetry demo --workers 8 --kill 5 --seconds 10
-    """  # noqa: D301  (click's mark for lines not to be wrapped)
+    """
     if kill > workers:
         raise click.BadParameter(
             f"{kill} is more than the {workers} workers there are.", param_hint="--kill"

@@ -16,6 +16,7 @@ import click
 
 from tokenpak.cli.options import (
     HELP,
+    complete_file,
     existing_log_dir,
     log_dir_option,
     make_query,
@@ -62,6 +63,7 @@ directory cannot be read or the output not written; 2 wrong usage.
     "--output",
     "-o",
     metavar="FILE",
+    shell_complete=complete_file,
     help="Write to FILE, all or nothing, instead of stdout.",
 )
 def export(form: str, log_dir: str | None, output: str | None, **wanted: Any) -> None:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from tokenpak.telemetry.errors import SettingError
-from tokenpak.telemetry.read import Query, parse_when
+from tokenpak.telemetry.read import (
+    MOST_LAST,
+    QUERY_STREAMS,
+    Query,
+    parse_when,
+    parse_where,
+)
 from tokenpak.telemetry.settings import LOG_DIR_VARIABLE, default_log_dir
-from tokenpak.telemetry.store.names import ERRORS, STREAMS
+from tokenpak.telemetry.store.names import ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
+
+    from tokenpak.telemetry.read import Condition
 
 HELP: Final = {"help_option_names": ["-h", "--help"]}
 """For each command: click takes it over from the group only if it runs in one."""
@@ -24,13 +33,27 @@ HELP: Final = {"help_option_names": ["-h", "--help"]}
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
 
+_NOW: Final = "tokenpak.now"
+
+
 def _when(
-    _ctx: click.Context, _param: click.Parameter, value: str | None
+    ctx: click.Context, _param: click.Parameter, value: str | None
 ) -> date | None:
+    # One moment for all options of a command: "--since 2h --until 2h" is no mistake.
+    now = ctx.meta.setdefault(_NOW, datetime.now(UTC))
     try:
-        return None if value is None else parse_when(value)
+        return None if value is None else parse_when(value, now=now)
     except SettingError as e:
         raise click.BadParameter(f"{value!r} is not {e.expected}.") from None
+
+
+def _where(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> tuple[Condition, ...]:
+    try:
+        return tuple(parse_where(value) for value in values)
+    except SettingError as e:
+        raise click.BadParameter(f"{e.value!r}: expected {e.expected}.") from None
 
 
 _HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24}
@@ -83,35 +106,72 @@ def in_bytes(size: int) -> str:
     return f"{size:,} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
 
 
+_QUERY_OPTIONS: Final = (
+    click.option(
+        "--since",
+        callback=_when,
+        metavar="WHEN",
+        help="Only records from then on: a UTC day (2026-03-24) or instant "
+        "(2026-03-24T17:35:22Z), how long ago (30m, 2h, 7d), yesterday, today.",
+    ),
+    click.option(
+        "--until",
+        callback=_when,
+        metavar="WHEN",
+        help="Only records up to then; a day is meant as a whole.",
+    ),
+    click.option(
+        "--provider", metavar="P", help="Only records whose context names it."
+    ),
+    click.option("--model", metavar="M", help="Only records whose context names it."),
+    click.option("--error-type", metavar="NAME", help="Only errors of this class."),
+    click.option("--request-id", metavar="ID", help="Only records of this request."),
+    click.option(
+        "--where",
+        callback=_where,
+        multiple=True,
+        metavar="CONDITION",
+        help="Only records for whose context it holds: KEY=VALUE, KEY!=VALUE, "
+        "KEY>NUMBER, >=, <, <=; a.b for nested keys. May be repeated: all must hold.",
+    ),
+    click.option(
+        "--grep",
+        metavar="TEXT",
+        help="Only records that hold this text, as it stands: in the message, the "
+        "stack trace or any other text.",
+    ),
+    click.option(
+        "--stream",
+        type=click.Choice(QUERY_STREAMS),
+        default=ERRORS,
+        show_default=True,
+        help="Which series of files.",
+    ),
+    click.option(
+        "--limit",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="At most N records, the first in time.",
+    ),
+    click.option(
+        "--last",
+        type=click.IntRange(0, MOST_LAST),
+        metavar="N",
+        help="The last N records in time.",
+    ),
+)
+
+
 def query_options(command: _F) -> _F:
     """Add the options that make a Query to *command*."""
-    for option in (
-        click.option(
-            "--stream",
-            type=click.Choice(STREAMS),
-            default=ERRORS,
-            show_default=True,
-            help="Which series of files.",
-        ),
-        click.option(
-            "--provider",
-            metavar="P",
-            help="Only records whose context names this provider.",
-        ),
-        click.option(
-            "--until",
-            callback=_when,
-            metavar="D",
-            help="Only records of this day (all of it) or instant, and before.",
-        ),
-        click.option(
-            "--since",
-            callback=_when,
-            metavar="D",
-            help="Only records of this UTC day or instant, and after: 2026-03-24, "
-            "2026-03-24T17:35:22Z.",
-        ),
-    ):
+    for option in reversed(_QUERY_OPTIONS):
+        command = option(command)
+    return command
+
+
+def time_options(command: _F) -> _F:
+    """Add ``--since`` and ``--until``, the first of those options, to *command*."""
+    for option in reversed(_QUERY_OPTIONS[:2]):
         command = option(command)
     return command
 
@@ -121,7 +181,22 @@ def make_query(**wanted: Any) -> Query:
     try:
         return Query(**wanted)
     except SettingError as e:
-        raise click.UsageError(f"--{e.setting}: expected {e.expected}.") from None
+        name = e.setting.replace("_", "-")
+        raise click.UsageError(f"--{name}: expected {e.expected}.") from None
+
+
+def complete_directory(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Let the shell complete the name of a directory."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
+def complete_file(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Let the shell complete the name of a file."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 def log_dir_option(command: _F) -> _F:
@@ -129,6 +204,7 @@ def log_dir_option(command: _F) -> _F:
     return click.option(
         "--log-dir",
         metavar="DIR",
+        shell_complete=complete_directory,
         help=f"Where the daily files are.  [default: ${LOG_DIR_VARIABLE}, "
         "else ~/.tokenpak/logs]",
     )(command)
@@ -150,9 +226,12 @@ def existing_log_dir(given: str | None) -> str:
 __all__ = [
     "as_age",
     "as_size",
+    "complete_directory",
+    "complete_file",
     "existing_log_dir",
     "in_bytes",
     "log_dir_option",
     "make_query",
     "query_options",
+    "time_options",
 ]

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tokenpak.cli.options import HELP, existing_log_dir, log_dir_option
+from tokenpak.cli.options import (
+    HELP,
+    complete_directory,
+    existing_log_dir,
+    log_dir_option,
+)
 from tokenpak.cli.output import plural, progress_bar, say
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import repair_log
@@ -49,6 +54,7 @@ log directory cannot be read or the output not written; 2 wrong usage.
     "--output",
     "-o",
     metavar="DIR",
+    shell_complete=complete_directory,
     required=True,
     help="A directory that is empty or not there yet, outside of the log directory.",
 )

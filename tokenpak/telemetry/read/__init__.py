@@ -13,7 +13,8 @@ decompresses, ``lines`` splits, ``records`` decodes, ``salvage`` finds what is i
 a line that does not decode, ``filter`` chooses; ``scan`` is the loop around them,
 ``reader`` the one around the days.  ``pending`` adds what waits in spools.  ``export``
 writes out what comes, in the shapes of ``render``, made ``strict``; ``verify`` says
-what is wrong, and ``repair`` copies what is not.
+what is wrong, and ``repair`` copies what is not.  ``follow`` shows what comes, and
+``sql`` lets DuckDB ask.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenpak.telemetry.read.export import Exported, export_records, export_to_file
-from tokenpak.telemetry.read.filter import Query, parse_when
+from tokenpak.telemetry.read.filter import MOST_LAST, QUERY_STREAMS, Query
 from tokenpak.telemetry.read.finding import DAMAGE, KINDS, Finding, Kind
 from tokenpak.telemetry.read.reader import iter_records
 from tokenpak.telemetry.read.records import (
@@ -32,17 +33,25 @@ from tokenpak.telemetry.read.records import (
     UnreadableFile,
 )
 from tokenpak.telemetry.read.render import FORMATS, Format
+from tokenpak.telemetry.read.when import parse_when
+from tokenpak.telemetry.read.where import MISSING, Condition, parse_where, value_at
 
 if TYPE_CHECKING:
+    from tokenpak.telemetry.read.follow import Follower
     from tokenpak.telemetry.read.repair import Repaired, repair_log
+    from tokenpak.telemetry.read.sql import SqlError, SqlResult, SqlSession
     from tokenpak.telemetry.read.verify import Verification
 
 _LATER: Final = {
+    "Follower": "follow",
     "Repaired": "repair",
+    "SqlError": "sql",
+    "SqlResult": "sql",
+    "SqlSession": "sql",
     "Verification": "verify",
     "repair_log": "repair",
 }
-"""Names whose modules are loaded when they are asked for: they need the settings, and
+"""Names whose modules are loaded when they are asked for: most need the settings, and
 with them logging, which somebody who only reads can do without (X1)."""
 
 
@@ -57,20 +66,30 @@ __all__ = [
     "DAMAGE",
     "FORMATS",
     "KINDS",
+    "MISSING",
+    "MOST_LAST",
+    "QUERY_STREAMS",
+    "Condition",
     "Damage",
     "Exported",
     "Finding",
+    "Follower",
     "Format",
     "Kind",
     "MalformedLine",
     "Query",
     "Record",
     "Repaired",
+    "SqlError",
+    "SqlResult",
+    "SqlSession",
     "UnreadableFile",
     "Verification",
     "export_records",
     "export_to_file",
     "iter_records",
     "parse_when",
+    "parse_where",
     "repair_log",
+    "value_at",
 ]

@@ -42,7 +42,7 @@ from tokenpak.telemetry.store.spool import HEAD_BYTES
 _CHUNK: Final = 256 * 1024
 _TRIES: Final = 100
 """How often a head is read until it stands still; it changes some 50 times a second."""
-_HEAD: Final = HEADER_WORDS * WORD
+HEAD_SIZE: Final = HEADER_WORDS * WORD
 _COUNTS: Final = slice(32 * WORD, 64 * WORD)
 """Of drops, in the head: they change all the time, and do not matter here."""
 _SLOTS: Final = 64
@@ -143,6 +143,29 @@ class SpoolView:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
         return False
 
+    @property
+    def begin(self) -> tuple[int, int]:
+        """Sequence and offset of the first line that is not in the log."""
+        return self._begin
+
+    def places_behind(self, position: tuple[int, int]) -> list[int]:
+        """
+        Return where in the file the next line can begin, behind *position*.
+
+        As long as each of these bytes is zero, nothing was put behind it.
+
+        Args:
+            position: sequence and offset, behind the last line that is known.
+
+        """
+        sequence, offset = position
+        places = []
+        for number, index in self._slots:
+            start = offset if number == sequence else 0
+            if number >= sequence and start < self._segment_bytes:
+                places.append(HEAD_BYTES + index * self._segment_bytes + start)
+        return places
+
     def stretches(self) -> list[Lines]:
         """Return where lines are pending, in order; no line lies in two of them."""
         sequence, offset = self._begin
@@ -182,13 +205,13 @@ class SpoolView:
         return word == lines.sequence.to_bytes(WORD, sys.byteorder)
 
     def _steady_head(self) -> bytes:
-        head = os.pread(self._fd, _HEAD, 0)
+        head = os.pread(self._fd, HEAD_SIZE, 0)
         for _ in range(_TRIES):
-            if len(head) < _HEAD:
+            if len(head) < HEAD_SIZE:
                 raise SpoolError(self.path, "is shorter than the head of a spool")
             # A note could be overwritten while it is read; not twice in a row alike.
-            before, head = head, os.pread(self._fd, _HEAD, 0)
-            if _without_counts(before) == _without_counts(head):
+            before, head = head, os.pread(self._fd, HEAD_SIZE, 0)
+            if without_counts(before) == without_counts(head):
                 problem = Notes(memoryview(head).cast("Q")).problem()
                 if problem is not None:
                     raise SpoolError(self.path, problem)
@@ -248,7 +271,8 @@ class SpoolView:
         return data if end is not None else data[: data.rfind(b"\n") + 1]
 
 
-def _without_counts(head: bytes) -> tuple[bytes, bytes]:
+def without_counts(head: bytes) -> tuple[bytes, bytes]:
+    """Return what of *head* changes only when segments or notes do."""
     return head[: _COUNTS.start], head[_COUNTS.stop :]
 
 
@@ -285,4 +309,4 @@ def has_lock(
         return None
 
 
-__all__ = ["Lines", "SpoolView", "has_lock"]
+__all__ = ["HEAD_SIZE", "Lines", "SpoolView", "has_lock", "without_counts"]

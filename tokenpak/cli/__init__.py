@@ -22,6 +22,7 @@ from tokenpak.cli.export import export
 from tokenpak.cli.options import HELP
 from tokenpak.cli.prune import prune
 from tokenpak.cli.repair import repair
+from tokenpak.cli.report import report
 from tokenpak.cli.verify import verify
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
@@ -31,6 +32,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     export,
     prune,
     repair,
+    report,
     verify,
 )
 """The commands of ``tokenpak telemetry``."""

@@ -106,7 +106,8 @@ def report(
     elif form == "json":
         from tokenpak.telemetry.report import as_json  # noqa: PLC0415
 
-        click.get_binary_stream("stdout").write(as_json(made))
+        sys.stdout.buffer.write(as_json(made))
+        sys.stdout.flush()
     else:
         _print(made)
     if ("new" in fail_on and made.new) or ("rise" in fail_on and made.rose):
@@ -153,7 +154,7 @@ def _print(made: Report) -> None:
             return
     from tokenpak.telemetry.report.text import as_text  # noqa: PLC0415
 
-    # Whatever the encoding of the terminal is: "×" may not be in it.
+    # Whatever the encoding of the terminal is: the signs may not be in it.
     encoding = sys.stdout.encoding or "utf-8"
     text = as_text(made, width).encode(encoding, "replace").decode(encoding)
     click.echo(text, nl=False)

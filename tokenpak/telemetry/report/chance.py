@@ -12,7 +12,7 @@ is exact, for small counts too.
 Failures come in bursts, and then counts scatter more than that.  How much more is
 estimated from the window before, its dispersion (variance over mean of its slots), and
 both counts are divided by it, as in a quasi-Poisson model: what was always bursty must
-rise by more.  The window now is left out of it, or the rise itself would count as noise.
+rise by more.  The window now is left out: the rise itself would count as noise.
 
     P. McCullagh and J. Nelder, Generalized Linear Models, 2nd ed. (1989), 6.2
 

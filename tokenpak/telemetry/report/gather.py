@@ -201,7 +201,7 @@ def count_block(gathered: Gathered, path: str, block: Block) -> None:
             if cost is not None and not (type(cost) in NUMBERS and 0 <= cost <= MOST):
                 raise KeyError
             if slot >= now:
-                if stamp > entry.last:
+                if stamp > entry.last:  # noqa: PLR1730  (a call takes longer)
                     entry.last = stamp
                 if stamp < entry.first:
                     entry.see(stamp, record)

@@ -106,7 +106,7 @@ def place_of(frames: str) -> str:
 
 def digest_of(error_type: str, frames: str, shape: str) -> str:
     """Return 16 hexadecimal digits that stand for a kind of failure."""
-    return _digest("\0".join((error_type, frames, shape)))
+    return _digest(f"{error_type}\0{frames}\0{shape}")
 
 
 def _digest(text: str) -> str:

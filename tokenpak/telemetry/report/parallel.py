@@ -49,7 +49,7 @@ class Helper(Protocol):
 
 def workers_for(log_dir: str, query: Query, wanted: int | None) -> int:
     """Return how many processes to use: *wanted*, or as many as are of use."""
-    if not hasattr(os, "fork") or threading.active_count() > 1:
+    if not hasattr(os, "fork") or not _is_alone():
         return 1
     if wanted is not None:
         return max(1, min(wanted, _MOST))
@@ -59,6 +59,10 @@ def workers_for(log_dir: str, query: Query, wanted: int | None) -> int:
             with contextlib.suppress(OSError):
                 size += os.stat(file.path).st_size * (_PACKED if file.compressed else 1)
     return 1 if size < WORTH_BYTES else min(_MOST, _processors())
+
+
+def _is_alone() -> bool:
+    return threading.active_count() == 1
 
 
 def _processors() -> int:

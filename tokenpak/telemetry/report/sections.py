@@ -139,7 +139,7 @@ _KIND_COLUMNS: Final = (
     Column("now", right=True),
     Column("before", right=True),
     Column("first"),
-    Column("type"),
+    Column("type", share=2),
     Column("message", share=3),
     Column("where", share=2),
 )
@@ -289,13 +289,15 @@ def lacks(report: Report) -> list[str]:
     """Return a sentence for each thing that is not in the figures."""
     health, told = report.health, []
     if health.dropped:
-        reasons = ", ".join(f"{n:,} {visible(why)}" for why, n in health.dropped.items())
+        reasons = ", ".join(
+            f"{n:,} {visible(why)}" for why, n in health.dropped.items()
+        )
         total = sum(health.dropped.values())
         told.append(f"{plural(total, 'record')} dropped in the window: {reasons}.")
     if health.held_back:
         told.append(
-            f"{plural(health.held_back, 'failure')} held back by storm control: counted "
-            "in ratios, and not recorded one by one."
+            f"{plural(health.held_back, 'failure')} held back by storm control: "
+            "counted in ratios, and not recorded one by one."
         )
     if health.malformed:
         files = ", ".join(

@@ -161,7 +161,6 @@ def _counts(sums: dict[str, _Sum], slots: int) -> tuple[Count, ...]:
     )
     rows = [_count(name, found) for name, found in ordered[:MOST_ROWS]]
     if len(ordered) > MOST_ROWS:
-        names = sums.keys() - {name for name, _ in ordered[:MOST_ROWS]}
         rest = _Sum(slots)
         for _, found in ordered[MOST_ROWS:]:
             rest.add(found)
@@ -191,6 +190,7 @@ def _kinds(tally: Tally) -> tuple[list[tuple[Kind, _Sum]], bool]:
         if not found.now and not found.before:
             continue
         example = min((entry for _, entry in members), key=lambda entry: entry.first)
+        common = sorted(places.items(), key=lambda item: (-item[1], item[0]))
         kind = Kind(
             fingerprint=digest_of(error_type, frames, shape),
             error_type=strict_text(error_type),
@@ -203,9 +203,7 @@ def _kinds(tally: Tally) -> tuple[list[tuple[Kind, _Sum]], bool]:
             ratio=found.ratio,
             first=example.first if found.now else "",
             last=max(entry.last for _, entry in members),
-            places=tuple(
-                (strict_text(name), number) for name, number in places.most_common(3)
-            ),
+            places=tuple((strict_text(name), number) for name, number in common[:3]),
             series=found.now_by_slot,
         )
         kinds.append((kind, found))
@@ -257,15 +255,17 @@ def _spread(values: Values) -> Spread:
     return Spread(
         values.count,
         _rounded(values.sum),
-        _rounded(values.quantile(0.5)),
-        _rounded(values.quantile(0.95)),
+        *(
+            None if p is None else _rounded(p)
+            for p in map(values.quantile, (0.5, 0.95))
+        ),
         values.exact,
     )
 
 
-def _rounded(value: float | None) -> float:
+def _rounded(value: float) -> float:
     # Floats add up to something else in another order: not in twelve digits.
-    return None if value is None else float(f"{value:.12g}")  # type: ignore[return-value]
+    return float(f"{value:.12g}")
 
 
 def _all_of(tally: Tally) -> tuple[Group, Group]:
@@ -308,7 +308,14 @@ def _cells(entries: dict[Key, Entry], slots: int) -> tuple[Cell, ...]:
     found = [item for item in sums.items() if item[1].now or item[1].before]
     found.sort(key=lambda item: (-item[1].now, item[0]))
     return tuple(
-        Cell(*map(strict_text, names), before=s.before, series=s.now_by_slot)
+        Cell(
+            strict_text(names[0]),
+            strict_text(names[1]),
+            strict_text(names[2]),
+            strict_text(names[3]),
+            s.before,
+            s.now_by_slot,
+        )
         for names, s in found[:MOST_CELLS]
     )
 
@@ -330,7 +337,9 @@ def _health(gathered: Gathered, held_back: int) -> Health:
     )
 
 
-def _clean(counts: Iterable[tuple[str, int]] | Sequence[tuple[str, int]]) -> dict[str, int]:
+def _clean(
+    counts: Iterable[tuple[str, int]] | Sequence[tuple[str, int]],
+) -> dict[str, int]:
     return {strict_text(name): number for name, number in counts}
 
 

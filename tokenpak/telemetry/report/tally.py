@@ -152,7 +152,7 @@ class Tally:
         self.read += 1
         stamp, context = record.get("timestamp"), record.get("context")
         slot = self.slots.find(stamp) if isinstance(stamp, str) else None
-        if slot is None:
+        if slot is None or not isinstance(stamp, str):
             self.undated += 1
             return
         if slot == OUTSIDE:
@@ -190,8 +190,7 @@ class Tally:
             group = entry.now
             if len(stamp) != CANONICAL:
                 stamp = iso_of_text(stamp)
-            if stamp > entry.last:
-                entry.last = stamp
+            entry.last = max(entry.last, stamp)
             if stamp < entry.first:
                 entry.see(stamp, record)
         for key, values in (
@@ -215,7 +214,9 @@ class Tally:
         """Count what *other*, of the same window, has counted."""
         for key, theirs in other.entries.items():
             entry = self._entry(key)
-            entry.counts = [a + b for a, b in zip(entry.counts, theirs.counts, strict=True)]
+            entry.counts = [
+                a + b for a, b in zip(entry.counts, theirs.counts, strict=True)
+            ]
             entry.held_now += theirs.held_now
             entry.held_before += theirs.held_before
             entry.last = max(entry.last, theirs.last)
@@ -265,7 +266,9 @@ class Tally:
                 key = key._replace(error_type=OTHER)
             entry = self.entries.get(key)
         if entry is None:
-            entry = Entry(self._now + self.window.slots, *self._group(key.provider, key.model))
+            entry = Entry(
+                self._now + self.window.slots, *self._group(key.provider, key.model)
+            )
             self.entries[key] = entry
         return entry
 
@@ -312,12 +315,14 @@ def _name(value: Any) -> str:
     """Return *value* as a name of bounded length; NONE if there is none."""
     if value is None or value == "":
         return NONE
-    if not isinstance(value, str):
+    if isinstance(value, str):
+        name = value
+    else:
         try:
-            value = json.dumps(value)
+            name = json.dumps(value)
         except (ValueError, RecursionError):
-            value = type(value).__name__
-    return value if len(value) <= LONGEST else value[: LONGEST - 1] + "\u2026"
+            name = type(value).__name__
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "\u2026"
 
 
 __all__ = [

@@ -33,7 +33,9 @@ def _table(section: Section, width: int) -> list[str]:
     sizes = widths_of(section, width, len(_GAP))
     return [
         _GAP.join(
-            short(cell, size).rjust(size) if column.right else short(cell, size).ljust(size)
+            short(cell, size).rjust(size)
+            if column.right
+            else short(cell, size).ljust(size)
             for cell, size, column in zip(row, sizes, section.columns, strict=True)
         )
         for row in ([titles, *section.rows] if any(titles) else section.rows)

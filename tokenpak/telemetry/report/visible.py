@@ -1,9 +1,9 @@
-"""
+r"""
 Text from a log, made safe to be shown: on a terminal, or on a page.
 
 What a message says is up to whoever made the application fail.  Control characters and
 escape sequences could move the cursor or change its colours, marks of direction could
-turn the text around; they are shown as Python writes them (``\\x1b``).
+turn the text around; they are shown as Python writes them (``\x1b``).
 """
 
 from __future__ import annotations

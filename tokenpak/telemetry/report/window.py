@@ -24,6 +24,8 @@ CANONICAL: Final = 27
 MICROSECOND: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST: Final = datetime(1, 1, 3, tzinfo=UTC)
+_LAST: Final = datetime(9999, 12, 29, tzinfo=UTC)
+"""Far enough from the ends of what a datetime can be to reckon with."""
 _NICE: Final = tuple(
     seconds * 1_000_000
     for seconds in (
@@ -62,7 +64,7 @@ class Window:
     @property
     def before(self) -> datetime:
         """The first instant of the window before."""
-        return max(_FIRST, self.since - self.length)
+        return _less(self.since, self.length)
 
     @property
     def slot_length(self) -> timedelta:
@@ -90,37 +92,41 @@ def make_window(
         SettingError: *since* is after *until*.
 
     """
-    end = _end(until, now)
-    begin = max(_FIRST, end - DEFAULT_LENGTH) if since is None else _begin(since)
+    end = _end(now if until is None else until)
+    begin = _less(end, DEFAULT_LENGTH) if since is None else _begin(since)
     if begin >= end:
         raise SettingError("since", str(since), f"a time that is before {end}")
     length = end - begin
-    try:
-        first = begin - max(history, length)
-    except OverflowError:
-        first = _FIRST
-    return Window(begin, end, max(first, _FIRST), _slots(length))
+    first = _less(begin, max(history, length))
+    return Window(begin, end, first, _slots(length))
 
 
 def _begin(when: date | datetime) -> datetime:
-    if isinstance(when, datetime):
-        return max(_FIRST, _utc(when))
-    return max(_FIRST, datetime.combine(when, time.min, UTC))
+    if not isinstance(when, datetime):
+        when = datetime.combine(when, time.min, UTC)
+    return min(max(_FIRST, _utc(when)), _LAST)
 
 
-def _end(when: date | datetime | None, now: datetime) -> datetime:
-    if when is None:
-        when = now
+def _end(when: date | datetime) -> datetime:
+    if not isinstance(when, datetime):
+        when = datetime.combine(when, time.max, UTC)
+    return min(max(_FIRST, _utc(when)), _LAST) + MICROSECOND
+
+
+def _less(when: datetime, length: timedelta) -> datetime:
     try:
-        if isinstance(when, datetime):
-            return max(_FIRST + MICROSECOND, _utc(when) + MICROSECOND)
-        return datetime.combine(when, time.min, UTC) + timedelta(days=1)
+        return max(_FIRST, when - length)
     except OverflowError:
-        return datetime.max.replace(tzinfo=UTC)
+        return _FIRST
 
 
 def _utc(when: datetime) -> datetime:
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    if when.tzinfo is None:
+        return when.replace(tzinfo=UTC)
+    try:
+        return when.astimezone(UTC)
+    except OverflowError:
+        return _FIRST if when.year < 5_000 else _LAST
 
 
 def _slots(length: timedelta) -> int:
@@ -202,7 +208,9 @@ def iso_of_text(stamp: str) -> str:
 
 def iso(when: datetime) -> str:
     """Return *when* as the log writes it."""
-    return when.astimezone(UTC).replace(tzinfo=None).isoformat("T", "microseconds") + "Z"
+    return (
+        when.astimezone(UTC).replace(tzinfo=None).isoformat("T", "microseconds") + "Z"
+    )
 
 
 __all__ = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from tokenpak.telemetry.report.tally import NONE, OTHER
@@ -37,7 +38,7 @@ def plural(value: int, noun: str) -> str:
 
 
 def ratio(value: float | None, *, now: int = 1) -> str:
-    """Return ``2.5 ×``; of nothing before, ``new``; of nothing at all, a dash."""
+    """Return how many times; of nothing before, ``new``; of nothing, a dash."""
     if value is None:
         return "new" if now else "\N{EN DASH}"
     digits = 2 if value < 0.995 else 1 if value < 9.95 else 0
@@ -49,7 +50,9 @@ def duration(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "\N{EN DASH}"
     if milliseconds < 999.5:
-        return f"{milliseconds:.3g} ms" if milliseconds < 1 else f"{milliseconds:.0f} ms"
+        return (
+            f"{milliseconds:.3g} ms" if milliseconds < 1 else f"{milliseconds:.0f} ms"
+        )
     seconds = milliseconds / 1000
     if seconds < 60:
         return f"{seconds:.1f} s"
@@ -74,10 +77,14 @@ def moment(stamp: str, *, seconds: bool = False) -> str:
 
 def span(seconds: float) -> str:
     """Return a length of time as ``24 hours``, ``90 minutes``, ``7 days``."""
-    for size, noun, most in ((_DAY, "day", 2), (_HOUR, "hour", 2), (_MINUTE, "minute", 2)):
+    for size, name, least in (
+        (_DAY, "day", 2),
+        (_HOUR, "hour", 1),
+        (_MINUTE, "minute", 1),
+    ):
         count = round(seconds / size)
-        if abs(seconds - count * size) < 1e-3 and count >= (1 if size != _DAY else most):
-            return plural(count, noun)
+        if abs(seconds - count * size) < 1e-3 and count >= least:
+            return plural(count, name)
     if seconds >= 2 * _DAY:
         return f"{seconds / _DAY:.1f} days"
     if seconds >= 2 * _HOUR:
@@ -125,9 +132,7 @@ def sparkline(series: Sequence[int], width: int | None = None) -> str:
     """Return *series* as a row of bars; a slot without anything is a space."""
     if width is not None and len(series) > width:
         edges = [round(i * len(series) / width) for i in range(width + 1)]
-        series = [
-            sum(series[a:b]) for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        series = [sum(series[a:b]) for a, b in pairwise(edges)]
     most = max(series, default=0)
     if not most:
         return ""

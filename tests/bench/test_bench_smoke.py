@@ -47,6 +47,7 @@ COUNTS = {
         "children that failed",
     ],
     "outage": ["lost, doubled, dropped"],
+    "report_time": ["records not counted"],
 }
 
 

@@ -216,6 +216,7 @@ def test_a_closed_pipe_ends_quietly(log_dir: Path) -> None:
         capture_output=True,
         text=True,
         timeout=60,
+        check=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
 

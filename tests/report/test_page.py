@@ -239,7 +239,8 @@ def test_text_can_be_read_in_both_lights(
         return 0.2126 * part(0) + 0.7152 * part(2) + 0.0722 * part(4);
       };
       const pairs = [["--ink", "--card"], ["--soft", "--card"], ["--soft", "--ground"],
-        ["--accent", "--card"], ["--accent", "--accent-soft"], ["--soft", "--accent-soft"]];
+        ["--accent", "--card"], ["--accent", "--accent-soft"],
+        ["--soft", "--accent-soft"]];
       return pairs.map(([a, b]) => {
         const [x, y] = [light(a), light(b)].sort((p, q) => q - p);
         return (x + 0.05) / (y + 0.05);
@@ -266,7 +267,8 @@ def test_without_javascript_the_tables_are_there(
 
     assert browser.ask("document.querySelectorAll('tbody tr').length") > 50
     assert browser.ask(
-        "['theme', 'filters', 'chart-card'].every(id => document.getElementById(id).hidden)"
+        "['theme', 'filters', 'chart-card'].every("
+        "id => document.getElementById(id).hidden)"
     )
 
 

@@ -22,6 +22,10 @@ def spread(number: int, first: float, hours: float = 24.0, **more: Any) -> list[
     return [failure(first + (i + 0.5) * hours / number, **more) for i in range(number)]
 
 
+def with_context(record: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "context": {**record["context"], **context}}
+
+
 def test_counts_are_of_the_window_and_the_one_before(tmp_path: Path) -> None:
     """By each name, and both ends of the window are where they should be."""
     records = [
@@ -152,8 +156,8 @@ def test_what_is_no_number_is_counted_and_left_out(
     tmp_path: Path, key: str, value: object
 ) -> None:
     """The record counts all the same."""
-    record = json.dumps(failure(1, **{key: value}))
-    good = json.dumps(failure(2, **{key: 4}))
+    record = json.dumps(with_context(failure(1), {key: value}))
+    good = json.dumps(with_context(failure(2), {key: 4}))
     (tmp_path / "errors-2026-03-24.jsonl").write_text(f"{good}\n{record}\n{record}\n")
 
     report = report_of(tmp_path)
@@ -232,9 +236,9 @@ def test_dropped_records_are_summed_from_the_notices(tmp_path: Path) -> None:
     assert NOTICE == NOTICE_TYPE
     notice = {"dropped": 12, "reason": "queue_full", "pid": 1}
     records = [
-        failure(1, NOTICE, "12 records of process 1 were dropped", **notice),
-        failure(2, NOTICE, "12 records of process 1 were dropped", **notice),
-        failure(30, NOTICE, "30", **{**notice, "reason": "closed"}),
+        with_context(failure(1, NOTICE, "12 records were dropped"), notice),
+        with_context(failure(2, NOTICE, "12 records were dropped"), notice),
+        with_context(failure(30, NOTICE), {**notice, "reason": "closed"}),
         failure(3),
     ]
 

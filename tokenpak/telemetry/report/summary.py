@@ -252,13 +252,12 @@ def _rises(
 
 
 def _spread(values: Values) -> Spread:
+    p50, p95 = values.quantile(0.5), values.quantile(0.95)
     return Spread(
         values.count,
         _rounded(values.sum),
-        *(
-            None if p is None else _rounded(p)
-            for p in map(values.quantile, (0.5, 0.95))
-        ),
+        None if p50 is None else _rounded(p50),
+        None if p95 is None else _rounded(p95),
         values.exact,
     )
 

@@ -13,6 +13,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -197,10 +198,11 @@ def _fields(cls: type) -> str:
     rows = "".join(
         f"| `{name}` | {_type(str(field.type))} | "
         f"{meanings.get(name, '').replace('``', '`').replace('*', '`')} |\n"
-        for name, field in cls.__dataclass_fields__.items()  # type: ignore[attr-defined]
+        for name, field in ((field.name, field) for field in fields(cls))
     )
     head = " ".join(about.split()).replace("``", "`")
-    return f"## {cls.__name__}\n\n{head}\n\n| Field | Type | Meaning |\n|---|---|---|\n{rows}"
+    table = f"| Field | Type | Meaning |\n|---|---|---|\n{rows}"
+    return f"## {cls.__name__}\n\n{head}\n\n{table}"
 
 
 def _type(text: str) -> str:

@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.queue.test_recovery import make_orphan
 from tests.report.logs import NOW, failure, report_of, write
 from tokenpak.telemetry.read import Query, parse_when
 from tokenpak.telemetry.read.lines import Block
+from tokenpak.telemetry.read.records import FIELDS
 from tokenpak.telemetry.report import gather as gathering
 from tokenpak.telemetry.report import parallel, tally
 from tokenpak.telemetry.report.gather import gather
 from tokenpak.telemetry.report.make import make_report
+from tokenpak.telemetry.report.page import as_page
 from tokenpak.telemetry.report.parallel import Crew
 from tokenpak.telemetry.report.summary import summarise
+from tokenpak.telemetry.report.text import as_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -207,6 +212,62 @@ def test_a_filtered_report_reads_as_an_export_does(tmp_path: Path) -> None:
     filtered = report_of(tmp_path, query={"provider": "openai"})
 
     assert filtered == everything
+
+
+LINES = st.one_of(
+    st.binary(max_size=60),
+    st.builds(
+        orjson.dumps,
+        st.fixed_dictionaries(
+            {},
+            optional={
+                name: st.one_of(
+                    st.just("2026-03-24T10:00:00.000000Z"),
+                    st.text(max_size=20),
+                    st.none(),
+                    st.integers(-(2**60), 2**60),
+                    st.floats(),
+                    st.lists(st.integers(0, 9), max_size=2),
+                    st.dictionaries(
+                        st.sampled_from(
+                            [
+                                *("provider", "model", "kind", "storm", "dropped"),
+                                *("duration_ms", "cost_estimate", "held_back"),
+                            ]
+                        ),
+                        st.one_of(
+                            st.text(max_size=5),
+                            st.integers(-9, 9),
+                            st.floats(),
+                            st.dictionaries(st.just("held_back"), st.integers(-1, 9)),
+                        ),
+                        max_size=5,
+                    ),
+                )
+                for name in (*FIELDS["errors"], "event", "more")
+            },
+        ),
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(LINES, max_size=8))
+def test_any_lines_at_all_make_a_report(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
+) -> None:
+    """Nothing raises, and the fast way finds what the plain way does."""
+    log_dir = tmp_path_factory.mktemp("any")
+    # Twice, so that the second time each is known.
+    (log_dir / "errors-2026-03-24.jsonl").write_bytes(b"\n".join(lines * 2) + b"\n")
+
+    with pytest.MonkeyPatch.context() as patch:
+        plain = slowly(log_dir, patch)
+
+    fast = report_of(log_dir)
+    assert orjson.dumps(fast) == orjson.dumps(plain)
+    assert as_text(fast)
+    assert as_page(fast)
 
 
 def test_the_order_of_the_parts_makes_no_difference(tmp_path: Path) -> None:

@@ -21,7 +21,11 @@ import orjson
 from tokenpak.telemetry.read.filter import Query
 from tokenpak.telemetry.read.pending import Pending
 from tokenpak.telemetry.read.reader import read_entries
-from tokenpak.telemetry.read.records import MalformedLine, UnreadableFile
+from tokenpak.telemetry.read.records import (
+    HUGE_LINE,
+    MalformedLine,
+    UnreadableFile,
+)
 from tokenpak.telemetry.read.scan import blocks_of, found_in
 from tokenpak.telemetry.read.source import LogDirectory
 from tokenpak.telemetry.report.kinds import LONGEST, SAME
@@ -166,7 +170,8 @@ class _Helper:
 def count_block(gathered: Gathered, path: str, block: Block) -> None:
     """Count the lines of *block*, of the errors in the file *path*."""
     tally = gathered.tally
-    if block.end != "newline":
+    # Only the first line of a block can be longer than a chunk.
+    if block.end != "newline" or len(block.lines[0]) > HUGE_LINE:
         _count_slowly(gathered, path, block)
         return
     loads, same, most = orjson.loads, SAME, LONGEST

@@ -30,7 +30,7 @@ def make_report(
     query: Query | None = None,
     *,
     now: datetime | None = None,
-    history: timedelta = HISTORY,
+    history: timedelta | None = None,
     pending: bool = False,
     workers: int | None = 1,
 ) -> Report:
@@ -43,7 +43,7 @@ def make_report(
             ends *now*, without ``since`` it is 24 hours long.  By default all errors.
         now: the present; None: ask the clock.
         history: how far to look back from the beginning of the window, to tell which
-            kinds of failures are new: 7 days by default; at least the window before is.
+            kinds of failures are new; None: 7 days.  At least the window before is read.
         pending: whether what has been accepted and is not in the log yet counts, too;
             by default not.
         workers: how many processes share the work; None: as many as are of use.  More
@@ -56,7 +56,8 @@ def make_report(
     """
     query = query or Query()
     moment = datetime.now(UTC) if now is None else now
-    window = make_window(query.since, query.until, moment, history)
+    back = HISTORY if history is None else history
+    window = make_window(query.since, query.until, moment, back)
     gathered = gather(log_dir, query, window, pending=pending, workers=workers)
     return summarise(gathered, os.fspath(log_dir), query.stream)
 

@@ -6,7 +6,6 @@ import traceback
 
 from tokenpak.telemetry.report.kinds import (
     Frames,
-    Shapes,
     frames_of,
     key_of,
     place_of,
@@ -66,13 +65,11 @@ def test_what_is_no_stack_has_no_frames() -> None:
 
 
 def test_r2_texts_that_never_repeat_are_forgotten() -> None:
-    """The memory of both is bounded."""
-    frames, shapes = Frames(), Shapes()
+    """The memory is bounded."""
+    frames = Frames()
 
     for number in range(10_000):
         frames.find(f"{'x' * 3_000}{chr(0x4E00 + number)}", "")
-        shapes.find(f"message {chr(0x4E00 + number)}")
 
     assert len(frames.known) < 5_000
     assert sum(map(len, frames.known)) <= 9 * 1024 * 1024
-    assert len(shapes._known) <= 5_000

@@ -28,10 +28,10 @@ from tokenpak.telemetry.read.records import (
 )
 from tokenpak.telemetry.read.scan import blocks_of, found_in
 from tokenpak.telemetry.read.source import LogDirectory
-from tokenpak.telemetry.report.kinds import LONGEST, SAME
+from tokenpak.telemetry.report.kinds import LONGEST, SAME, shape_of
 from tokenpak.telemetry.report.parallel import Crew, workers_for
 from tokenpak.telemetry.report.quantiles import MOST
-from tokenpak.telemetry.report.tally import NUMBERS, Tally
+from tokenpak.telemetry.report.tally import KNOWN, NUMBERS, Tally
 from tokenpak.telemetry.report.window import BEFORE, CANONICAL, HISTORY
 from tokenpak.telemetry.store.names import ERRORS
 
@@ -187,14 +187,15 @@ def count_block(gathered: Gathered, path: str, block: Block) -> None:
             stack, context = record["stack_trace"], record["context"]
             end = len(stack) - len(message) - 1
             get = context.get
-            entry = known[
-                stacks[stack[:end] if stack.startswith(message, end) else stack],
-                message[:most].encode().translate(same),
-                record["error_type"],
-                get("provider"),
-                get("model"),
-                get("kind"),
-            ]
+            frames = stacks[stack[:end] if stack.startswith(message, end) else stack]
+            text = message[:most].encode().translate(same)
+            said = record["error_type"], get("provider"), get("model"), get("kind")
+            entry = known.get((frames, text, said))
+            if entry is None:
+                # Not by its digits alone: ids with letters in them.
+                entry = known[frames, shape_of(message), said]
+                if len(known) < KNOWN:
+                    known[frames, text, said] = entry
             slot = minutes[stamp[:16]]
             if len(stamp) != CANONICAL or stamp[-1] != "Z" or "storm" in context:
                 raise KeyError

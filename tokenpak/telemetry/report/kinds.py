@@ -6,8 +6,8 @@ itself and not of its causes), and the message without the words that hold a dig
 The numbers of lines are left out, unlike in the fingerprint of storm control, which
 need not last: an edit further up in a file would make all its failures new ones.
 
-The work is done once for each text, and remembered in a bounded cache: of a message by
-what it is with all digits the same, of a stack by its text before the message.
+The frames of a stack are found once, and remembered in a bounded cache by the text
+before the message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Final
 LONGEST: Final = 300
 """Characters of a message that are looked at."""
 _LONGEST_PLACE: Final = 300
-_NUMBERED: Final = re.compile(r"\b\w*\d\w*")
+_NUMBERED: Final = re.compile(r"\b[^\W\d]*+\d\w*")
+"""A word that holds a digit; possessive, so that nothing is tried twice."""
 _FRAME: Final = re.compile(
     r'^[ |+]*File "([^"\n]{0,1000})", line \d+, in ([^\n]{0,300})$', re.MULTILINE
 )
@@ -32,23 +33,6 @@ _MOST_CHARACTERS: Final = 8 * 1024 * 1024
 def shape_of(message: str) -> str:
     """Return *message* with ``#`` for each word that holds a digit."""
     return _NUMBERED.sub("#", message[:LONGEST])
-
-
-class Shapes:
-    """shape_of() with a memory."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, str] = {}
-
-    def find(self, message: str) -> str:
-        """Return the shape of *message*."""
-        text = message[:LONGEST].encode(errors="backslashreplace").translate(SAME)
-        shape = self._known.get(text)
-        if shape is None:
-            if len(self._known) >= _MOST_TEXTS:
-                self._known.clear()
-            shape = self._known[text] = shape_of(message)
-        return shape
 
 
 class Frames:
@@ -118,7 +102,6 @@ __all__ = [
     "LONGEST",
     "SAME",
     "Frames",
-    "Shapes",
     "digest_of",
     "frames_of",
     "key_of",

@@ -43,7 +43,7 @@ def make_report(
             ends *now*, without ``since`` it is 24 hours long.  By default all errors.
         now: the present; None: ask the clock.
         history: how far to look back from the beginning of the window, to tell which
-            kinds of failures are new; None: 7 days.  At least the window before is read.
+            kinds of failures are new; None: 7 days.  The window before is always read.
         pending: whether what has been accepted and is not in the log yet counts, too;
             by default not.
         workers: how many processes share the work; None: as many as are of use.  More

@@ -18,8 +18,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tokenpak.telemetry.report.kinds import LONGEST as LONGEST_SHAPE
-from tokenpak.telemetry.report.kinds import SAME, Frames, Shapes
+from tokenpak.telemetry.report.kinds import Frames, shape_of
 from tokenpak.telemetry.report.quantiles import MOST, Values
 from tokenpak.telemetry.report.window import (
     BEFORE,
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from tokenpak.telemetry.report.window import Window
 
 MOST_ENTRIES: Final = 10_000
+KNOWN: Final = 2 * MOST_ENTRIES
+"""Ways to find them that are remembered."""
 MOST_PLACES: Final = 100
 """Pairs of provider and model whose costs and durations are told apart."""
 LONGEST: Final = 200
@@ -43,8 +44,6 @@ NONE: Final = "(none)"
 """The name of what a record does not say."""
 NOTICE: Final = "RecordsDropped"
 """The type of a record that says how many were dropped, as the queue writes it."""
-PLACE: Final = ("provider", "model", "kind")
-"""The keys of the context that make a place."""
 _HELD: Final = " more like this were held back: "
 """What the summary of a storm says before the last message."""
 
@@ -130,13 +129,12 @@ class Tally:
         self.window = window
         self.slots = Slots(window)
         self.frames = Frames()
-        self._shapes = Shapes()
         self._now = BEFORE + window.slots
         """The first slot of the window."""
         self.entries: dict[Key, Entry] = {}
         self.known: dict[tuple[Any, ...], Entry] = {}
-        """The same by frames, message with all digits alike, and what the record says
-        of type and place: to find it faster."""
+        """The same by frames, the shape of the message (or the message with all digits
+        alike), and what the record says of type and place: to find it faster."""
         self.groups: dict[tuple[str, str], tuple[Group, Group]] = {}
         """Of the window, and of the one before, by provider and model."""
         self.dropped = Dropped()
@@ -243,18 +241,18 @@ class Tally:
         """Return the entry of a record, and know it the next time."""
         stack = record.get("stack_trace")
         frames = self.frames.find(stack, message) if isinstance(stack, str) else ""
-        said = (error_type, *(context.get(name) for name in PLACE))
+        get = context.get
+        said = (error_type, get("provider"), get("model"), get("kind"))
         names = tuple(map(_name, said))
-        shape = self._shapes.find(message)
+        shape = shape_of(message)
         entry = self._entry(Key(names[0], frames, shape, *names[1:]))
         # One that is no text, or too long to be kept, is made a name each time.
         if error_type != NOTICE and all(
             a is None or a == b for a, b in zip(said, names, strict=True)
         ):
-            if len(self.known) >= 2 * MOST_ENTRIES:
+            if len(self.known) >= 2 * KNOWN:
                 self.known.clear()
-            text = message[:LONGEST_SHAPE].encode(errors="replace").translate(SAME)
-            self.known[frames, text, *said] = entry
+            self.known[frames, shape, said] = entry
         return entry
 
     def _entry(self, key: Key) -> Entry:
@@ -326,6 +324,7 @@ def _name(value: Any) -> str:
 
 
 __all__ = [
+    "KNOWN",
     "LONGEST",
     "MOST_ENTRIES",
     "MOST_PLACES",

@@ -165,6 +165,9 @@ class Slots:
             stamp: ISO 8601; UTC if it has no offset.
 
         """
+        slot = self.minutes.get(stamp[:16])
+        if slot is not None and len(stamp) == CANONICAL and stamp[-1] == "Z":
+            return slot
         micros = micros_of_text(stamp)
         if micros is None:
             return None

@@ -133,6 +133,26 @@ def test_a_browser_shows_the_chart_and_complains_of_nothing(
     assert complaints(browser) == []
 
 
+def test_what_has_no_row_of_its_own_is_drawn_too(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """More names and combinations than a page holds: all records are in the chart."""
+    records = [
+        failure(1 + i / 100, f"Error{i % 50}", provider=f"p{i % 23}", model=f"m{i}")
+        for i in range(600)
+    ]
+    report = report_of(tmp_path / "log", records)
+    page = tmp_path / "report.html"
+    write_whole(str(page), as_page(report))
+    browser.show(1200, 900)
+    browser.open(page)
+
+    assert browser.ask("document.getElementById('chart').dataset.drawn") == "600"
+    assert sum(sum(cell.series) for cell in report.cells) == 600
+    assert len(report.cells) == 401
+    assert complaints(browser) == []
+
+
 def complaints(browser: Browser) -> list[Any]:
     """Return errors, messages, and requests but for the page itself."""
     requests = [

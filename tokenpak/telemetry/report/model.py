@@ -208,7 +208,7 @@ class Report:
         duration_ms, duration_ms_before: over all records.
         cost, cost_before: over all records.
         places: the same by provider and model.
-        cells: combinations of names.
+        cells: combinations of names; what is beyond 400 as one of ``(other)``.
         health: what the figures lack.
 
     """

@@ -28,6 +28,7 @@ from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.report import wording
 from tokenpak.telemetry.report.model import DIMENSIONS
 from tokenpak.telemetry.report.sections import chance, lacks
+from tokenpak.telemetry.report.tally import OTHER
 from tokenpak.telemetry.report.visible import visible
 from tokenpak.telemetry.store.names import parse_log_name
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from tokenpak.telemetry.report.model import Count, Report, Rise, Spread
 
 _RISES: Final = 1.5
+_NOWHERE: Final = 999
+"""The index of a name that no table has a row for."""
 _WIDTH, _HEIGHT = 150, 26
 
 
@@ -121,7 +124,7 @@ def _data(report: Report) -> str:
     cells = []
     for cell in report.cells:
         where = [
-            places[d].get(visible(getattr(cell, d)), len(names[d]) - 1)
+            places[d].get(visible(getattr(cell, d)), places[d].get(OTHER, _NOWHERE))
             for d in DIMENSIONS
         ]
         series = [[i, n] for i, n in enumerate(cell.series) if n]

@@ -306,6 +306,11 @@ def _cells(entries: dict[Key, Entry], slots: int) -> tuple[Cell, ...]:
         sums.setdefault(names, _Sum(slots)).add(entry)
     found = [item for item in sums.items() if item[1].now or item[1].before]
     found.sort(key=lambda item: (-item[1].now, item[0]))
+    rest = _Sum(slots)
+    for _, few in found[MOST_CELLS:]:
+        rest.add(few)
+    if not rest.is_empty:
+        found[MOST_CELLS:] = [((OTHER,) * 4, rest)]
     return tuple(
         Cell(
             strict_text(names[0]),
@@ -315,7 +320,7 @@ def _cells(entries: dict[Key, Entry], slots: int) -> tuple[Cell, ...]:
             s.before,
             s.now_by_slot,
         )
-        for names, s in found[:MOST_CELLS]
+        for names, s in found
     )
 
 

@@ -131,11 +131,20 @@ def test_a_worker_that_dies_ends_the_report(
         os._exit(9)
 
     monkeypatch.setattr(gathering._Helper, "do", die)
+    pids = []
+    fork = os.fork
+
+    def noted() -> int:
+        pids.append(fork())
+        return pids[-1]
+
+    monkeypatch.setattr(os, "fork", noted)
 
     with pytest.raises(ChildProcessError, match="has died"):
         report_of(log_dir, workers=2)
+    (pid,) = pids
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # it was reaped
+        os.waitpid(pid, os.WNOHANG)  # it was reaped
 
 
 def test_nothing_is_forked_beside_other_threads(tmp_path: Path) -> None:

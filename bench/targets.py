@@ -296,6 +296,16 @@ GOALS: Sequence[Goal] = (
         Goal(_DROPPED, name, _sum(f"in `{name}`", "dropped"))
         for name in ("throughput", "threads", "processes")
     ),
+    Goal(
+        "a report of 1,000,000 errors",
+        "report_time",
+        _ratio(
+            "over an unfiltered `export --format jsonl`",
+            ("both", "report"),
+            ("both", "export"),
+            most=1.5,
+        ),
+    ),
 )
 
 

@@ -9,8 +9,11 @@ What is above the mark in a page is written by hand, and kept.
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -29,6 +32,16 @@ from tokenpak.telemetry.capture.privacy.personal import PERSONAL
 from tokenpak.telemetry.capture.privacy.rule import Rule
 from tokenpak.telemetry.capture.privacy.text import SCHEMES
 from tokenpak.telemetry.capture.privacy.tokens import TOKENS
+from tokenpak.telemetry.report import (
+    Cell,
+    Count,
+    Health,
+    Kind,
+    Place,
+    Report,
+    Rise,
+    Spread,
+)
 from tokenpak.telemetry.settings import MIB, OPTIONS, Option
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -69,6 +82,9 @@ def _default(value: object) -> str:
     if type(value) is int and value and value % MIB == 0:
         return f"`{value}` ({value // MIB} MiB)"
     return f"`{value}`"
+
+
+REPORT = (Report, Count, Kind, Rise, Spread, Place, Cell, Health)
 
 
 def commands() -> str:
@@ -166,6 +182,51 @@ def _source(address: str) -> str:
     return f"[{address.split('/')[2].removeprefix('www.')}]({address})"
 
 
+def report_fields() -> str:
+    """Return a table of fields for each class of a report."""
+    return "\n".join(_fields(cls) for cls in REPORT)
+
+
+def _fields(cls: type) -> str:
+    text = inspect.getdoc(cls) or ""
+    about, _, attributes = text.partition("Attributes:\n")
+    meanings: dict[str, str] = {}
+    names: list[str] = []
+    for line in attributes.splitlines():
+        if match := re.match(r"    ([a-z_0-9, ]+): (.*)", line):
+            names = match[1].split(", ")
+            meanings.update(dict.fromkeys(names, match[2]))
+        elif line.strip():
+            meanings.update(
+                (name, f"{meanings[name]} {line.strip()}") for name in names
+            )
+    rows = "".join(
+        f"| `{name}` | {_type(str(field.type))} | "
+        f"{meanings.get(name, '').replace('``', '`').replace('*', '`')} |\n"
+        for name, field in ((field.name, field) for field in fields(cls))
+    )
+    head = " ".join(about.split()).replace("``", "`")
+    table = f"| Field | Type | Meaning |\n|---|---|---|\n{rows}"
+    return f"## {cls.__name__}\n\n{head}\n\n{table}"
+
+
+def _type(text: str) -> str:
+    """Return the type of a field in words of JSON."""
+    null = " or null" if " | None" in text else ""
+    text = text.removesuffix(" | None")
+    if match := re.fullmatch(r"tuple\[(\w+), \.\.\.\]", text):
+        return f"array of {_type(match[1])}"
+    if text.startswith("tuple[tuple["):
+        return "array of pairs"
+    if text.startswith("dict["):
+        inner = text.removesuffix("]").partition(", ")[2]
+        return f"object of {_type(inner)}"
+    if text in {cls.__name__ for cls in REPORT}:
+        return f"[{text}](#{text.lower()}){null}"
+    known = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+    return known.get(text, text) + null
+
+
 def pages() -> dict[Path, str]:
     """Return the text of each page: its head, which is kept, and what is made."""
     made = {
@@ -173,6 +234,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "cli.md": commands(),
         REFERENCE / "exception-facts.md": kinds(),
         REFERENCE / "redaction.md": redaction(),
+        REFERENCE / "report.md": report_fields(),
     }
     texts = {}
     for path, text in made.items():

@@ -41,6 +41,7 @@ MODULES: Final = (
     "fork",
     "outage",
     "follow",
+    "report_time",
 )
 
 

@@ -48,6 +48,7 @@ COUNTS = {
     ],
     "outage": ["lost, doubled, dropped"],
     "follow": ["lost, doubled"],
+    "report_time": ["records not counted"],
 }
 
 

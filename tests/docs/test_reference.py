@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tokenpak.telemetry import doctor, error_logger, errors, read
+from tokenpak.telemetry import doctor, error_logger, errors, read, report
 from tokenpak.telemetry.queue import recovery
 from tokenpak.telemetry.store import archive, manage, retention
 
@@ -29,6 +29,8 @@ PUBLIC = {
     **{name: getattr(doctor, name) for name in doctor.__all__},
     "recover": recovery.recover,
     "Recovered": recovery.Recovered,
+    "make_report": report.make_report,
+    "as_json": report.as_json,
     "archive_days": manage.archive_days,
     "Archived": archive.Archived,
     "prune_archives": manage.prune_archives,
@@ -82,7 +84,7 @@ def test_every_public_name_has_a_section() -> None:
     """What the modules offer is on the page, and the page has nothing else."""
     names = set(PUBLIC) | set(METHODS)
     chapters = {"API", "Logging", "Reading", "Recovering", "Archiving", "Examining"}
-    chapters |= {"Errors"}
+    chapters |= {"Errors", "Reporting"}
 
     assert set(sections_of(API)) == names | chapters
 

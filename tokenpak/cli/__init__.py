@@ -24,6 +24,7 @@ from tokenpak.cli.lnav import lnav
 from tokenpak.cli.options import HELP
 from tokenpak.cli.prune import prune
 from tokenpak.cli.repair import repair
+from tokenpak.cli.report import report
 from tokenpak.cli.show import show
 from tokenpak.cli.sql import sql
 from tokenpak.cli.tail import tail
@@ -37,6 +38,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     lnav,
     prune,
     repair,
+    report,
     show,
     sql,
     tail,

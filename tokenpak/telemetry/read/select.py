@@ -72,7 +72,8 @@ class Selection:
         self._render = render
         self._tell = tell
         self._copies = copies
-        self._passed = passed
+        self.passed = passed
+        """Is told how many bytes of the files were read, after each block."""
         screen = Screen(query)
         self._screen = screen or None
         self._waiting: dict[str, Pending] = {}
@@ -131,7 +132,7 @@ class Selection:
                 for file in files
             ]
             looks = [self._look(file) for file in files]
-            yield from Day(opened, self._tell, looks=looks, passed=self._passed).rows()
+            yield from Day(opened, self._tell, looks=looks, passed=self.passed).rows()
 
     def _look(self, file: OpenFile) -> Callable[..., None] | None:
         waiting = self._waiting.get(file.file.stream)

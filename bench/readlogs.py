@@ -28,13 +28,17 @@ MALFORMED: Final = 0.0001
 OTHER: Final = "anthropic"
 _POOL: Final = 6_000
 _ERRORS: Final = (
-    ("RateLimitError", "Error code: 429 - {'error': {'message': 'Rate limit reached'}}"),
+    (
+        "RateLimitError",
+        "Error code: 429 - {'error': {'message': 'Rate limit'}}",
+    ),
     ("APITimeoutError", "Request timed out."),
     ("APIConnectionError", "Connection error."),
     ("BadRequestError", 'Error code: 400 - {"error": {"code": "context_length"}}'),
     ("ValidationError", "2 validation errors for Answer\nscore\n  Input should be ≤ 1"),
     ("ValueError", "\x1b[31mcannot parse the answer\x1b[0m"),
 )
+_WEIGHTS: Final = (30, 20, 20, 18, 10, 2)
 _MODELS: Final = ("gpt-4", "gpt-4o-mini", "gpt-4-turbo", "o1")
 
 
@@ -53,7 +57,7 @@ def _pool(rng: random.Random) -> list[tuple[bytes, bool]]:
     """Return lines without their timestamps, and whether each is of OTHER."""
     made = []
     for _ in range(_POOL):
-        kind, message = rng.choice(_ERRORS)
+        kind, message = rng.choices(_ERRORS, _WEIGHTS)[0]
         frames = "".join(
             f'  File "/srv/app/{rng.choice("abcdef")}/module_{rng.randrange(200)}.py", '
             f"line {rng.randrange(900)}, in {rng.choice(('call', 'send', 'retry'))}\n"

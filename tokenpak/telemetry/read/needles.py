@@ -29,7 +29,7 @@ from tokenpak.telemetry.read.filter import canonical
 from tokenpak.telemetry.read.lines import Block
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tokenpak.telemetry.read.filter import Query
     from tokenpak.telemetry.read.lines import Stretch
@@ -57,6 +57,7 @@ class Screen:
         # The longest is the one that is found fastest, and least often.
         self._first = texts[0] if texts else b""
         self._escapes = _escapes(texts)
+        self._hidden = _hidden(texts)
         self._bounds: tuple[bytes, bytes] | None = None
         if query.since is not None or query.until is not None:
             first, last = query.bounds()
@@ -116,8 +117,8 @@ class Screen:
                     and _ESCAPED not in line
                 ):
                     return False
-        return all(needle in line for needle in self._needles) or any(
-            escape in line for escape in self._escapes
+        return all(needle in line for needle in self._needles) or (
+            self._hidden(line) is not None
         )
 
 
@@ -157,6 +158,19 @@ def _escapes(needles: list[bytes]) -> list[bytes]:
     if any(b"/" in needle for needle in needles):
         escapes.append(b"\\/")
     return escapes
+
+
+def _hidden(needles: list[bytes]) -> Callable[[bytes], object]:
+    """Return the search for a form other than the canonical one of a needle."""
+    if not all(needle.isascii() for needle in needles):
+        code = rb"\\u"
+    elif any(b"\\" in needle for needle in needles):
+        code = rb"\\u00"
+    else:
+        # The escapes of control characters, which canonical lines have too, are none.
+        code = rb"\\u00[2-7]"
+    slash = any(b"/" in needle for needle in needles)
+    return re.compile(code + (rb"|\\/" if slash else b"")).search
 
 
 __all__ = ["Screen"]

@@ -118,9 +118,11 @@ class _Team:
         self._left.extend(days)
         self._turns.extend(days)
         self._selection.passed = self._passed
+        # Another number than that of stdout, which in a helper is something else.
+        fd = os.dup(self._out.fileno())
         try:
             for _ in range(helpers):
-                self._helpers.append(_Helper(self._plan, self._out.fileno()))
+                self._helpers.append(_Helper(self._plan, fd))
             while self._turns:
                 day = self._next_of_mine()
                 if day is None:
@@ -128,6 +130,7 @@ class _Team:
                 else:
                     self._write(day)
         finally:
+            os.close(fd)
             self._selection.passed = self._progress
             for helper in self._helpers:
                 helper.end()

@@ -96,8 +96,8 @@ def export_parquet(
                 database.execute(f"SET temp_directory = {_quoted(folder)}")
                 database.execute("SET preserve_insertion_order = true")
                 database.execute("SET threads = 1")
-                database.execute(  # (the names are ours or quoted)
-                    f"COPY (SELECT * FROM read_json({_quoted(source)}, "  # noqa: S608
+                database.execute(
+                    f"COPY (SELECT * FROM read_json({_quoted(source)}, "
                     f"format = 'newline_delimited', {columns})) "
                     f"TO {_quoted(target)} "
                     f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP_ROWS})"

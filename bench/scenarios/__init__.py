@@ -40,6 +40,7 @@ MODULES: Final = (
     "kill",
     "fork",
     "outage",
+    "read_export",
 )
 
 

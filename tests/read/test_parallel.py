@@ -91,10 +91,10 @@ def test_r1_what_is_pending_comes_once_with_helpers_too(
 
 
 @pytest.mark.parametrize("moment", ["give", "write"])
-def test_a_helper_that_dies_loses_nothing_or_says_so(
+def test_a_helper_that_dies_before_it_writes_loses_nothing(
     log_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Before it writes, another reads its day; while it writes, nobody can tell."""
+    """Its day is read by another."""
     before = getattr(parallel._Helper, moment)
 
     def kill(self: Any, *args: Any, **options: Any) -> None:
@@ -104,16 +104,30 @@ def test_a_helper_that_dies_loses_nothing_or_says_so(
 
     one = export_to_file(log_dir, tmp_path / "one", form="jsonl")
     monkeypatch.setattr(parallel._Helper, moment, kill)
-    if moment == "write":
-        with pytest.raises(OSError, match="died while it was writing"):
-            export_to_file(log_dir, tmp_path / "many", form="jsonl", processes=2)
-        assert not (tmp_path / "many").exists()
-        return
 
     many = export_to_file(log_dir, tmp_path / "many", form="jsonl", processes=2)
 
     assert many.records == one.records
     assert (tmp_path / "many").read_bytes() == (tmp_path / "one").read_bytes()
+
+
+def test_a_helper_that_dies_while_it_writes_ends_the_export(
+    log_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can tell what it has written; there is no file then."""
+    monkeypatch.setattr(parallel._Helper, "messages", _began_and_died)
+
+    with pytest.raises(OSError, match="died while it was writing"):
+        export_to_file(log_dir, tmp_path / "many", form="jsonl", processes=2)
+
+    assert os.listdir(tmp_path) == ["logs"]
+
+
+def _began_and_died(helper: Any) -> list[tuple[str, None]]:
+    os.kill(helper._process.pid, signal.SIGKILL)
+    helper.alive = False
+    helper.day = helper.day or "some day"
+    return [("began", None)]
 
 
 def test_a_disk_that_is_full_is_an_error_of_the_export(log_dir: Path) -> None:

@@ -206,6 +206,8 @@ class _Team:
         for kind, value in helper.messages():
             if kind == "passed" and self._progress is not None:
                 self._progress(value)
+            elif kind == "began":
+                helper.began = True
             elif kind == "done":
                 self._tally.add(value)
                 self._turns.popleft()
@@ -215,10 +217,10 @@ class _Team:
                 raise OSError(number, text)
         if helper.alive or helper.day is None:
             return
-        if helper.writing:
+        if helper.began:
             raise OSError(errno.EIO, "a helper process died while it was writing")
         self._left.appendleft(helper.day)
-        helper.day = None
+        helper.rest()
 
 
 class _Helper:
@@ -244,6 +246,9 @@ class _Helper:
         self.ready = False
         self.day: date | None = None
         self.writing = False
+        """Whether it may write."""
+        self.began = False
+        """Whether it has begun to: nobody can tell how far it is."""
         self._send(plan)
 
     @property
@@ -264,7 +269,7 @@ class _Helper:
     def rest(self) -> None:
         """Note that it is done with its day."""
         self.day = None
-        self.writing = False
+        self.writing = self.began = False
 
     def _send(self, message: object) -> None:
         try:

@@ -3,9 +3,9 @@ A helper of an export: reads the days that it is told, writes each when it may.
 
 Started by ``parallel`` as ``python -m tokenpak.telemetry.read.worker FD``.  On stdin
 come a Plan, then a day, and, when all days before it are written, whether it is the
-first that is written; then the next day.  On stdout go ``ready``, ``passed`` (bytes
-that were read), ``done`` and ``failed``.  The rows go to the descriptor FD, which all
-share.
+first that is written; then the next day.  On stdout go ``ready``, ``began``, ``passed``
+(bytes that were read), ``done`` and ``failed``.  The rows go to the descriptor FD,
+which all share.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class Worker:
                 # What is written first stands behind a head, not behind a separator.
                 self._tally.records = 0 if first else 1
                 if waiting is not None:
+                    self._say("began", None)
                     for source in (iter((waiting,)), rows):
                         for piece in pieces(source, shape, self._tally):
                             write_all(self._out, piece)

@@ -26,6 +26,8 @@ from tokenpak.cli.output import Progress
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import FORMATS, export_records, export_to_file
 from tokenpak.telemetry.read.logs import sizes_of
+from tokenpak.telemetry.settings import resolve_settings
+from tokenpak.telemetry.store.places import readable_spool_directories
 
 if TYPE_CHECKING:
     from tokenpak.telemetry.read import Exported, Format
@@ -148,6 +150,10 @@ def export(
 
 def _recover(log_dir: str) -> None:
     """Append what dead processes had accepted, where that is allowed."""
+    settings = resolve_settings({"log_dir": log_dir})
+    places = readable_spool_directories(settings.log_dir, settings.spool_dir)
+    if not any(map(os.path.isdir, places)):
+        return
     # Imported here: the writing half of the package, which --help needs not load.
     from tokenpak.telemetry.queue.recovery import recover  # noqa: PLC0415
 

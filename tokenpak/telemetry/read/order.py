@@ -219,7 +219,7 @@ class _Late:
             )
             for i in found:
                 self._spill.add(batch.keys[i], batch.rows[i])
-            copied = batch.copied and not found
+            copied = batch.copied and not found and batch.dated()
             head = _HEAD.pack(number, batch.offset, len(found), copied)
             indexes = b"".join(i.to_bytes(4, "little") for i in found)
             self._marks.write(head + indexes)

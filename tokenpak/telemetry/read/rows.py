@@ -52,6 +52,10 @@ class Batch(NamedTuple):
     copied: bool
     """Whether the rows are the lines of the block, all of them as they stand."""
 
+    def dated(self) -> bool:
+        """Whether each row begins with its key, as the logger writes it."""
+        return all(row.startswith(_START) for row in self.rows)
+
 
 class FileRows:
     """
@@ -126,9 +130,7 @@ class FileRows:
             for block in blocks:
                 key, clean = self._add(block, batch, tell, key)
                 whole = whole and clean
-            if whole and all(row.startswith(_START) for row in batch.rows):
-                batch = batch._replace(copied=True)
-            yield batch
+            yield batch._replace(copied=True) if whole else batch
 
     def _add(
         self, block: Block, batch: Batch, tell: Callable[[Damage], None], key: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 
 import tokenpak
 from tests.queue.test_recovery import make_orphan
-from tokenpak.cli import main
+from tokenpak.cli import main, output
 from tokenpak.cli.output import progress_line
 from tokenpak.telemetry.queue import recovery
 
@@ -435,3 +436,35 @@ def test_how_far_it_is_is_said_in_bytes_with_rate_and_time_left() -> None:
     )
     assert "100%" in progress_line(11, 10, 1.0)
     assert "left" not in progress_line(0, 10, 0.0)
+
+
+class Terminal(io.StringIO):
+    """Says that it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("patience", "shown"), [(0.0, True), (1000.0, False)])
+def test_a_long_export_says_how_far_it_is_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, patience: float, shown: bool
+) -> None:
+    """Not a short one; and the line is taken away."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(output, "_PATIENCE", patience)
+
+    with output.Progress(lambda: 1000) as progress:
+        progress(500)
+
+    assert ("50%" in terminal.getvalue()) == shown
+    assert terminal.getvalue().endswith("\r\x1b[K") == shown
+
+
+def test_nothing_is_said_where_stderr_is_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The size of the log is not asked for either."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+
+    assert not output.Progress(lambda: 1 // 0).wanted

@@ -10,7 +10,13 @@ import pytest
 
 from tests.queue.test_recovery import make_orphan
 from tests.read.log_making import as_lines, make_record, write_log
-from tokenpak.telemetry.read import Format, Query, export_to_file, parallel
+from tokenpak.telemetry.read import (
+    Format,
+    Query,
+    export_records,
+    export_to_file,
+    parallel,
+)
 
 if TYPE_CHECKING:
     from datetime import date
@@ -25,7 +31,9 @@ def log_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def leave_it_to_helpers(team: Any) -> date | None:
         alive = any(helper.alive for helper in team._helpers)
-        mine = [day for day in team._left if day in team._watched or not alive]
+        mine: list[date] = [
+            day for day in team._left if day in team._watched or not alive
+        ]
         for day in mine[:1]:
             team._left.remove(day)
             return day
@@ -134,3 +142,12 @@ def test_a_disk_that_is_full_is_an_error_of_the_export(log_dir: Path) -> None:
     """Whichever process meets it."""
     with pytest.raises(OSError, match="No space left"):
         export_to_file(log_dir, "/dev/full", form="jsonl", processes=2)
+
+
+def test_a_pipe_that_nobody_reads_is_a_broken_pipe(log_dir: Path) -> None:
+    """Also if a helper is the one that meets it."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+
+    with open(write_end, "wb") as out, pytest.raises(BrokenPipeError):
+        export_records(log_dir, out, form="jsonl", processes=2)

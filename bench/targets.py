@@ -15,7 +15,7 @@ from bench.adapters import OURS, PEERS
 from bench.harness import Outcome
 from bench.model import Row, Samples, at_least, at_most
 from bench.rows import difference_row, ratio_row, rival_row, total_row, value_row
-from bench.scenarios import loop_lag, redaction
+from bench.scenarios import loop_lag, read_export, redaction
 
 Results = Mapping[str, Samples]
 """The figures of each scenario that was run, by its name."""
@@ -284,6 +284,12 @@ GOALS: Sequence[Goal] = (
         "follow",
         _value("of a core", ("follow", "idle"), "%", 0.5, 100),
     ),
+    Goal("export of a gigabyte", "read_export", read_export.over_jq),
+    Goal("export of a gigabyte", "read_export", read_export.over_duckdb),
+    Goal("export of one provider in twenty", "read_export", read_export.over_all),
+    Goal("export of one day of sixty", "read_export", read_export.over_day),
+    Goal("export of a gigabyte", "read_export", read_export.first_row),
+    Goal("export of a gigabyte", "read_export", read_export.memory),
     *(
         Goal(_WRONG, name, _sum(f"in `{name}`", "lost", "doubled"))
         for name in (

@@ -42,6 +42,7 @@ MODULES: Final = (
     "outage",
     "follow",
     "report_time",
+    "read_export",
 )
 
 

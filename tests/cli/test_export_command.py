@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,7 +14,8 @@ from click.testing import CliRunner, Result
 
 import tokenpak
 from tests.queue.test_recovery import make_orphan
-from tokenpak.cli import main
+from tokenpak.cli import main, output
+from tokenpak.cli.output import progress_line
 from tokenpak.telemetry.queue import recovery
 
 if TYPE_CHECKING:
@@ -195,11 +197,11 @@ def test_a_wrong_date_is_a_usage_error_with_an_example(
     log_dir: Path, option: str
 ) -> None:
     """Both forms that would have been right are shown."""
-    result = run("--log-dir", log_dir, option, "yesterday")
+    result = run("--log-dir", log_dir, option, "soon")
 
     assert result.exit_code == 2
     message = " ".join(result.stderr.split())
-    assert f"'{option}': 'yesterday' is not a date like 2026-03-24" in message
+    assert f"'{option}': 'soon' is not a date like 2026-03-24" in message
     assert "2026-03-24T17:35:22Z" in message
 
 
@@ -260,6 +262,7 @@ def test_what_dead_processes_had_accepted_is_recovered_first(
         return recovery.Recovered(1, 1)
 
     monkeypatch.setattr(recovery, "recover", recover)
+    (log_dir / "spool").mkdir()
 
     assert len(ids(run("--log-dir", log_dir))) == 7
 
@@ -369,3 +372,99 @@ def test_a_closed_pipe_ends_quietly(log_dir: Path) -> None:
     assert json.loads(first)["request_id"] == "2026-03-23 openai"
     assert complaint == b""
     assert process.returncode == 0
+
+
+def test_options_of_the_query_are_all_there(log_dir: Path) -> None:
+    """By condition, text, request, class, number; and both streams."""
+    path = log_dir / "errors-2026-03-24.jsonl"
+    context = {"provider": "groq", "duration_ms": 1500, "retry": {"n": 2}}
+    slow = line("2026-03-24", "groq", context=context, message="timed out")
+    path.write_text(path.read_text() + slow)
+
+    for options in (
+        ("--where", "duration_ms>1000"),
+        ("--where", "retry.n=2", "--where", "provider!=openai"),
+        ("--grep", "timed"),
+        ("--request-id", "2026-03-24 groq"),
+        ("--provider", "groq", "--error-type", "ValueError", "--limit", "1"),
+    ):
+        assert ids(run("--log-dir", log_dir, *options)) == ["2026-03-24 groq"], options
+    last = run("--log-dir", log_dir, "--last", "1", "--until", "2026-03-23")
+    both = run("--log-dir", log_dir, "--stream", "all", "--format", "jsonl")
+    assert ids(last) == ["2026-03-23 anthropic"]
+    assert both.stdout.count("\n") == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--where", "duration_ms"), "a condition like provider=openai"),
+        (("--where", "n>many"), "a number behind >"),
+        (("--limit", "1", "--last", "1"), "either limit or last"),
+        (("--limit", "-1"), "-1 is not in the range"),
+        (("--fields", "a,,b"), "names of fields, none twice"),
+        (("--since", "12 parsecs"), "30m, 2h or 7d"),
+    ],
+)
+def test_wrong_options_say_what_would_be_right(
+    log_dir: Path, options: tuple[str, ...], message: str
+) -> None:
+    """Exit status 2, no traceback."""
+    result = run("--log-dir", log_dir, *options)
+
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+
+
+def test_fields_and_cells_can_be_chosen(log_dir: Path) -> None:
+    """``--fields``, ``--raw``."""
+    path = log_dir / "errors-2026-03-24.jsonl"
+    path.write_text(line("2026-03-24", message="=1+1"))
+    options = ("--log-dir", log_dir, "--format", "csv", "--since", "2026-03-24")
+    chosen = (*options, "--until", "2026-03-24", "--fields", "message,context.provider")
+
+    safe, raw = run(*chosen), run(*chosen, "--raw")
+
+    assert safe.stdout_bytes == b"message,context.provider\r\n'=1+1,openai\r\n"
+    assert raw.stdout_bytes == b"message,context.provider\r\n=1+1,openai\r\n"
+
+
+def test_how_far_it_is_is_said_in_bytes_with_rate_and_time_left() -> None:
+    """Never over a hundred per cent, nor before anything is done."""
+    assert progress_line(250_000_000, 1_000_000_000, 2.0) == (
+        "[#####---------------]  25%  250 of 1,000 MB, 125 MB/s, 6 s left"
+    )
+    assert "100%" in progress_line(11, 10, 1.0)
+    assert "left" not in progress_line(0, 10, 0.0)
+
+
+class Terminal(io.StringIO):
+    """Says that it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("patience", "shown"), [(0.0, True), (1000.0, False)])
+def test_a_long_export_says_how_far_it_is_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, patience: float, shown: bool
+) -> None:
+    """Not a short one; and the line is taken away."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(output, "_PATIENCE", patience)
+
+    with output.Progress(lambda: 1000) as progress:
+        progress(500)
+
+    assert ("50%" in terminal.getvalue()) == shown
+    assert terminal.getvalue().endswith("\r\x1b[K") == shown
+
+
+def test_nothing_is_said_where_stderr_is_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The size of the log is not asked for either."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+
+    assert not output.Progress(lambda: 1 // 0).wanted

@@ -312,7 +312,7 @@ def test_the_commands_exit_status_tells_whether_the_promise_held(
     monkeypatch: pytest.MonkeyPatch, result: DemoResult, status: int
 ) -> None:
     """0 if each record is there once, else 1; the table is printed either way."""
-    monkeypatch.setattr(command, "run_demo", lambda *_, **__: result)
+    monkeypatch.setattr("tokenpak.demo.run.run_demo", lambda *_, **__: result)
     outcome = CliRunner().invoke(command.demo, [])
 
     assert outcome.exit_code == status
@@ -327,7 +327,7 @@ def test_the_command_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> N
         calls.append((arguments, options))
         return GOOD
 
-    monkeypatch.setattr(command, "run_demo", note)
+    monkeypatch.setattr("tokenpak.demo.run.run_demo", note)
     options = ["--log-dir", "d", "--workers", "5", "--kill", "1", "--seconds", "0.5"]
     CliRunner().invoke(command.demo, [*options, "--seed", "9"])
     CliRunner().invoke(command.demo, [])
@@ -361,7 +361,7 @@ def test_trouble_is_told_without_a_traceback(
     def fail(*_: Any, **__: Any) -> DemoResult:
         raise error
 
-    monkeypatch.setattr(command, "run_demo", fail)
+    monkeypatch.setattr("tokenpak.demo.run.run_demo", fail)
     outcome = CliRunner().invoke(command.demo, [])
 
     assert outcome.exit_code == 1

@@ -222,7 +222,7 @@ def test_csv_gives_back_any_text(texts: list[str]) -> None:
     """Quotes, commas, both kinds of line ends, alone and together."""
     message, key, value = texts
     record = make_record(message=message, context={"model": value, "x" + key: value})
-    row = shape_of("csv", "errors").row(record, None).decode()
+    row = shape_of("csv", "errors", raw=True).row(record, None).decode()
 
     (cells,) = csv.reader(io.StringIO(row, newline=""))
 
@@ -264,7 +264,7 @@ def test_many_records_come_in_pieces_that_fit_together(tmp_path: Path) -> None:
 
     exported = export_records(tmp_path, Out(), form="json")
 
-    assert len(pieces) > 3
+    assert len(pieces) > 1
     assert json.loads(b"".join(pieces)) == records
     assert exported.records == 500
 
@@ -356,7 +356,7 @@ def test_a_format_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     """Before anything is written."""
     out = io.BytesIO()
 
-    with pytest.raises(SettingError, match="one of json, jsonl, csv"):
+    with pytest.raises(SettingError, match="one of json, jsonl, csv, parquet"):
         export_records(tmp_path, out, form="xml")  # type: ignore[arg-type]
 
     assert out.getvalue() == b""

@@ -224,9 +224,9 @@ def test_r1_a_stretch_longer_than_a_line_may_be_is_quarantined_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the parts meet a newline, or a record."""
-    split = lines.split_lines
+    whole = lines.whole_lines
     monkeypatch.setattr(
-        scan, "split_lines", lambda chunks: split(_small(chunks), limit=1600)
+        scan, "whole_lines", lambda chunks: whole(_small(chunks), limit=1600)
     )
     source = tmp_path / "logs"
     one, two = as_lines(make_records(2)).splitlines()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import click
 
 from tokenpak.cli.options import HELP
-from tokenpak.demo.crew import DemoError
-from tokenpak.demo.report import format_result
-from tokenpak.demo.run import MAX_SECONDS, MAX_WORKERS, run_demo
+from tokenpak.demo import MAX_SECONDS, MAX_WORKERS
 
 
 @click.command(
@@ -64,6 +62,11 @@ def demo(
         raise click.BadParameter(
             f"{kill} is more than the {workers} workers there are.", param_hint="--kill"
         )
+    # Imported here: a server, a client and the logger, which no other command needs.
+    from tokenpak.demo.crew import DemoError  # noqa: PLC0415
+    from tokenpak.demo.report import format_result  # noqa: PLC0415
+    from tokenpak.demo.run import run_demo  # noqa: PLC0415
+
     try:
         result = run_demo(
             log_dir, workers=workers, kill=kill, seconds=seconds, seed=seed

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+import time
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import ExitStack
 
 LARGE: Final = 64 * 1024 * 1024
 """Bytes to be read from which on there is a progress bar: it takes some seconds."""
+
+_PATIENCE: Final = 1.0
+"""Seconds of work before a line says how far it is."""
+_EVERY: Final = 0.1
+_WIDTH: Final = 20
 
 
 def say(text: str) -> None:
@@ -38,9 +45,66 @@ def progress_bar(stack: ExitStack, size: int, label: str) -> Any:
     return stack.enter_context(bar)
 
 
+class Progress:
+    """
+    A line on stderr that says how far a long reading is.
+
+    It appears if stderr is a terminal and the work takes more than a second.  A context
+    manager: the line is taken away at its end.
+
+    Args:
+        size: what returns the bytes there are to read; asked once, when it is shown.
+
+    """
+
+    def __init__(self, size: Callable[[], int]) -> None:
+        self.wanted = sys.stderr.isatty()
+        self._size = size
+        self._total: int | None = None
+        self._done = 0
+        self._started = time.monotonic()
+        self._next = self._started + _PATIENCE
+        self._shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def __call__(self, size: int) -> None:
+        """Note that *size* more bytes were read."""
+        self._done += size
+        now = time.monotonic()
+        if now < self._next or not self.wanted:
+            return
+        self._next = now + _EVERY
+        if self._total is None:
+            self._total = self._size()
+        self._shown = True
+        line = progress_line(self._done, self._total, now - self._started)
+        sys.stderr.write(f"\r{line}\x1b[K")
+        sys.stderr.flush()
+
+
+def progress_line(done: int, total: int, seconds: float) -> str:
+    """Return what is said when *done* of *total* bytes took so many *seconds*."""
+    done = min(done, total)
+    share = done / total if total else 1.0
+    filled = int(share * _WIDTH)
+    rate = done / seconds if seconds > 0 else 0.0
+    left = f", {(total - done) / rate:,.0f} s left" if rate else ""
+    return (
+        f"[{'#' * filled}{'-' * (_WIDTH - filled)}] {share:4.0%}  "
+        f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB, {rate / 1e6:,.0f} MB/s{left}"
+    )
+
+
 def plural(count: int) -> str:
     """Return the ending of a noun that *count* stands before."""
     return "s"[: count != 1]
 
 
-__all__ = ["LARGE", "plural", "progress_bar", "say"]
+__all__ = ["LARGE", "Progress", "plural", "progress_bar", "progress_line", "say"]

@@ -19,17 +19,14 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 
+from tokenpak.demo import MAX_SECONDS, MAX_WORKERS
 from tokenpak.demo.acks import Account, AckTable, median_ns
 from tokenpak.demo.audit import Audit, audit
 from tokenpak.demo.crew import Crew
 from tokenpak.demo.server import serving
 from tokenpak.demo.workers import Job
 from tokenpak.telemetry.queue.recovery import recover
-
-MAX_WORKERS: Final = 64
-MAX_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

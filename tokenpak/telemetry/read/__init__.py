@@ -9,12 +9,16 @@
             print(item["timestamp"], item["error_type"])
 
 The way of a byte: ``source`` opens the files of a day, ``chunks`` reads and
-decompresses, ``lines`` splits, ``records`` decodes, ``salvage`` finds what is intact in
-a line that does not decode, ``filter`` chooses; ``scan`` is the loop around them,
-``reader`` the one around the days.  ``pending`` adds what waits in spools.  ``export``
-writes out what comes, in the shapes of ``render``, made ``strict``; ``verify`` says
-what is wrong, and ``repair`` copies what is not.  ``follow`` shows what comes, and
-``sql`` lets DuckDB ask.
+decompresses, ``lines`` splits, ``needles`` leaves out what cannot match, ``records``
+decodes, ``salvage`` finds what is intact in a line that does not decode, ``filter``
+chooses; ``scan`` is the loop around them, ``reader`` the one around the days.
+``pending`` adds what waits in spools.
+
+``export`` writes out what comes, in the shapes of ``render``, made ``strict``: ``rows``
+makes them, ``order`` puts those of a day in time order, ``select`` those of a query,
+and ``parallel`` lets several processes do so.  ``verify`` says what is wrong, and
+``repair`` copies what is not.  ``follow`` shows what comes, and ``sql`` lets DuckDB
+ask.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """
-Copy records out, as JSON, JSON Lines or CSV.
+Copy records out, as JSON, JSON Lines, CSV or Parquet, in time order.
 
 What is written is clean, whatever the log holds: other tools read it with no option at
-all.  Nothing is held but a few rows (R2).  A file that is exported to is replaced as a
-whole when the export is complete: a failed one leaves the old file, or none.
+all.  What is held are the rows of one day, up to a bound (R2).  A file that is exported
+to is replaced as a whole when the export is complete: a failed one leaves the old file,
+or none.
+
+A large export to a file or pipe uses several processes; see ``parallel``.
 """
 
 from __future__ import annotations
@@ -13,21 +16,21 @@ import stat
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read.filter import Query
-from tokenpak.telemetry.read.reader import read_entries
 from tokenpak.telemetry.read.records import MalformedLine, UnreadableFile
 from tokenpak.telemetry.read.render import FORMATS, Format, shape_of
+from tokenpak.telemetry.read.select import Selection
 from tokenpak.telemetry.store.names import ARCHIVE_DIR, parse_log_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from tokenpak.telemetry.read.records import Damage, Found
-
-_PIECE_BYTES: Final = 256 * 1024
+    from tokenpak.telemetry.read.order import Rows
+    from tokenpak.telemetry.read.records import Damage
+    from tokenpak.telemetry.read.render import Shape
 
 
 class Writable(Protocol):
@@ -44,7 +47,8 @@ class Exported:
 
     Attributes:
         records: how many were written.
-        malformed: how many malformed lines were skipped, by file.
+        malformed: how many malformed lines were skipped, by file; with a query, of the
+            lines that could have matched.
         unreadable: the files that could not be read, or not to their ends.
 
     """
@@ -55,16 +59,50 @@ class Exported:
 
 
 @dataclass(slots=True)
-class _Tally:
+class Tally:
+    """What was written, and what was skipped."""
+
     records: int = 0
     malformed: Counter[str] = field(default_factory=Counter)
     unreadable: list[UnreadableFile] = field(default_factory=list)
 
     def note(self, damage: Damage) -> None:
+        """Count *damage*."""
         if isinstance(damage, MalformedLine):
             self.malformed[damage.file] += 1
         else:
             self.unreadable.append(damage)
+
+    def add(self, other: Tally) -> None:
+        """Add what another process has done."""
+        self.records += other.records
+        self.malformed.update(other.malformed)
+        self.unreadable += other.unreadable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """
+    What an export is to do.
+
+    Attributes:
+        log_dir: the directory of the daily files.
+        query: which records.
+        form: the format.
+        fields: of each row; None: all.
+        raw: whether formulas are left as they are.
+
+    """
+
+    log_dir: str
+    query: Query
+    form: Format = "json"
+    fields: tuple[str, ...] | None = None
+    raw: bool = False
+
+    def shape(self) -> Shape:
+        """Return the shape of what is written."""
+        return shape_of(self.form, self.query.stream, self.fields, raw=self.raw)
 
 
 def export_records(
@@ -74,30 +112,87 @@ def export_records(
     query: Query | None = None,
     form: Format = "json",
     pending: bool = False,
+    fields: Sequence[str] | None = None,
+    raw: bool = False,
+    processes: int | None = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> Exported:
     """
-    Write the records of *log_dir* that *query* wants to *out*.
+    Write the records of *log_dir* that *query* wants to *out*, in time order.
 
     Args:
         log_dir: the directory of the daily files.
         out: is written to in pieces of some hundred kilobytes, and not closed.
         query: by default all errors.
-        form: ``json`` (one array; the default), ``jsonl`` or ``csv``.
+        form: ``json`` (one array; the default), ``jsonl``, ``csv``, or ``parquet``,
+            which needs the extra ``query``.
         pending: whether what is accepted and not in the log yet is written, too, at the
             end; by default not.
+        fields: of each row, in their order: fields of the record, or keys of the
+            context, dotted for nested (``context.model``, ``model``); None (default):
+            all.
+        raw: for csv, whether cells that a spreadsheet would run as formulas are left as
+            they are; by default they get an apostrophe in front.
+        processes: how many to use at most, if *out* is a file or pipe and there is much
+            to read; None: as many as there are processors; by default one.
+        progress: is told how many bytes of the files were read, again and again.
 
     Raises:
         OSError: *log_dir* cannot be listed, or *out* not written.
-        SettingError: *form* is none of the three.
+        SettingError: *form* is none of the four, *fields* are none or twice the same,
+            or duckdb is missing.
 
     """
     if form not in FORMATS:
         raise SettingError("format", form, f"one of {', '.join(FORMATS)}")
-    query = query or Query()
-    entries = read_entries(log_dir, query, pending=pending)
-    tally = _Tally()
-    for piece in _pieces(entries, form, query.stream, tally):
-        out.write(piece)
+    plan = Plan(
+        log_dir=os.fspath(log_dir),
+        query=query or Query(),
+        form=form,
+        fields=_checked(fields),
+        raw=raw,
+    )
+    if form == "parquet":
+        # Imported here: duckdb is an extra.
+        from tokenpak.telemetry.read.parquet import export_parquet  # noqa: PLC0415
+
+        return export_parquet(plan, out, pending=pending, progress=progress)
+    return write_rows(
+        plan, out, pending=pending, processes=processes, progress=progress
+    )
+
+
+def write_rows(
+    plan: Plan,
+    out: Writable,
+    *,
+    pending: bool,
+    processes: int | None = 1,
+    progress: Callable[[int], None] | None = None,
+) -> Exported:
+    """Do what *plan* says, as export_records() does; not for parquet."""
+    tally = Tally()
+    shape = plan.shape()
+    with Selection(
+        plan.log_dir,
+        plan.query,
+        shape.row,
+        tally.note,
+        copies=shape.copies,
+        pending=pending,
+        passed=progress,
+    ) as selection:
+        if processes != 1 and plan.query.limit is None and plan.query.last is None:
+            # Imported here: a small export needs none of it.
+            from tokenpak.telemetry.read import parallel  # noqa: PLC0415
+
+            parallel.write_days(plan, selection, out, tally, processes, progress)
+            rows = selection.pending()
+        else:
+            rows = selection.rows()
+        for piece in pieces(rows, shape, tally):
+            out.write(piece)
+    out.write(shape.tail if tally.records else shape.empty)
     return Exported(tally.records, dict(tally.malformed), tuple(tally.unreadable))
 
 
@@ -108,6 +203,10 @@ def export_to_file(
     query: Query | None = None,
     form: Format = "json",
     pending: bool = False,
+    fields: Sequence[str] | None = None,
+    raw: bool = False,
+    processes: int | None = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> Exported:
     """
     Write what export_records() does to the file *path*, all of it or nothing.
@@ -117,21 +216,33 @@ def export_to_file(
 
     Raises:
         OSError: *log_dir* cannot be listed, or *path* not written.
-        SettingError: *form* is unknown, or *path* is a file of the log itself.
+        SettingError: as for export_records(), or *path* is a file of the log itself.
 
     """
     target = os.path.realpath(path)
     _refuse_log_file(log_dir, target)
+
+    def write(out: Writable) -> Exported:
+        return export_records(
+            log_dir,
+            out,
+            query=query,
+            form=form,
+            pending=pending,
+            fields=fields,
+            raw=raw,
+            processes=processes,
+            progress=progress,
+        )
+
     if not _is_replaceable(target):
         with open(target, "wb") as out:
-            return export_records(log_dir, out, query=query, form=form, pending=pending)
+            return write(out)
     folder, name = os.path.split(target)
     fd, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
     try:
         with open(fd, "wb") as out:
-            exported = export_records(
-                log_dir, out, query=query, form=form, pending=pending
-            )
+            exported = write(out)
         os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
@@ -139,30 +250,26 @@ def export_to_file(
     return exported
 
 
-def _pieces(
-    entries: Iterator[Found | Damage], form: Format, stream: str, tally: _Tally
-) -> Iterator[bytes]:
-    head, between, tail, empty, row = shape_of(form, stream)
-    rows: list[bytes] = []
-    size = 0
-    before = head
-    for item in entries:
-        if not isinstance(item, tuple):
-            tally.note(item)
-            continue
-        text = row(item[0], item[1])
-        rows.append(text)
-        size += len(text)
-        if size >= _PIECE_BYTES:
-            yield before + between.join(rows)
-            tally.records += len(rows)
-            before = between
-            rows = []
-            size = 0
-    if rows:
-        yield before + between.join(rows)
-        tally.records += len(rows)
-    yield tail if tally.records else empty
+def pieces(rows: Iterator[Rows], shape: Shape, tally: Tally) -> Iterator[bytes]:
+    """Yield what is written of *rows*, behind the records that *tally* counts."""
+    head, between = shape.head, shape.between
+    for _, part in rows:
+        if part:
+            before = between if tally.records else head
+            yield before + between.join(part)
+            tally.records += len(part)
+
+
+def _checked(fields: Sequence[str] | None) -> tuple[str, ...] | None:
+    if fields is None:
+        return None
+    if not fields or len(set(fields)) < len(fields) or not all(fields):
+        raise SettingError(
+            "fields",
+            ",".join(fields),
+            "names of fields, none twice, like timestamp,error_type,context.model",
+        )
+    return tuple(fields)
 
 
 def _is_replaceable(target: str) -> bool:
@@ -186,7 +293,11 @@ def _refuse_log_file(log_dir: str | os.PathLike[str], target: str) -> None:
 
 __all__ = [
     "Exported",
+    "Plan",
+    "Tally",
     "Writable",
     "export_records",
     "export_to_file",
+    "pieces",
+    "write_rows",
 ]

@@ -48,6 +48,14 @@ class Block(NamedTuple):
     """What ended the last line: for the other two values, the block's only one."""
 
 
+class Stretch(NamedTuple):
+    """What a Block is made of: the same lines in one piece, with newlines between."""
+
+    offset: int
+    data: bytes
+    end: Literal["newline", "file", "limit"]
+
+
 def split_lines(chunks: Iterable[bytes], *, limit: int = LINE_LIMIT) -> Iterator[Block]:
     """
     Split *chunks*, the successive bytes of one file, into lines.
@@ -57,6 +65,19 @@ def split_lines(chunks: Iterable[bytes], *, limit: int = LINE_LIMIT) -> Iterator
         limit: bytes; see LINE_LIMIT.
 
     """
+    return map(split_stretch, whole_lines(chunks, limit=limit))
+
+
+def split_stretch(stretch: Stretch) -> Block:
+    """Return the lines of *stretch*."""
+    offset, data, end = stretch
+    return Block(offset, data.split(b"\n") if end == "newline" else [data], end)
+
+
+def whole_lines(
+    chunks: Iterable[bytes], *, limit: int = LINE_LIMIT
+) -> Iterator[Stretch]:
+    """Put *chunks* together so that none ends inside a line, as split_lines() does."""
     kept_bytes = min(KEPT_BYTES, limit // 16)
     # The line under way, in pieces: joining it anew for each chunk would take
     # quadratic time.
@@ -67,25 +88,37 @@ def split_lines(chunks: Iterable[bytes], *, limit: int = LINE_LIMIT) -> Iterator
         held.append(chunk)
         size += len(chunk)
         if b"\n" in chunk:
-            data = b"".join(held)
-            lines = data.split(b"\n")
-            rest = lines.pop()
-            yield Block(offset, lines, "newline")
+            # Only the beginning of this chunk is joined to what is held: it is large.
+            end = chunk.rindex(b"\n")
+            held[-1] = chunk[:end]
+            rest = chunk[end + 1 :]
+            data = held[0] if len(held) == 1 else b"".join(held)
+            yield Stretch(offset, data, "newline")
+            offset += len(data) + 1
         elif size > (limit if held[0].startswith(b"{") else limit // 8):
             data = b"".join(held)
             cut = data.find(RECORD_START, len(data) - kept_bytes)
             if cut < 0:
                 cut = len(data) - len(RECORD_START) + 1
             rest = data[cut:]
-            yield Block(offset, [data[:cut]], "limit")
+            yield Stretch(offset, data[:cut], "limit")
+            offset += cut
         else:
             continue
-        offset += len(data) - len(rest)
         del data
-        held = [rest]
+        held = [rest] if rest else []
         size = len(rest)
     if size:
-        yield Block(offset, [b"".join(held)], "file")
+        yield Stretch(offset, b"".join(held), "file")
 
 
-__all__ = ["KEPT_BYTES", "LINE_LIMIT", "RECORD_START", "Block", "split_lines"]
+__all__ = [
+    "KEPT_BYTES",
+    "LINE_LIMIT",
+    "RECORD_START",
+    "Block",
+    "Stretch",
+    "split_lines",
+    "split_stretch",
+    "whole_lines",
+]

@@ -33,6 +33,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, Self
 
 from tokenpak.telemetry.errors import SpoolError
+from tokenpak.telemetry.read.filter import day_of_record
 from tokenpak.telemetry.read.lines import split_lines
 from tokenpak.telemetry.read.records import MalformedLine, UnreadableFile
 from tokenpak.telemetry.read.scan import end_of, found_in
@@ -44,6 +45,7 @@ from tokenpak.telemetry.store.spool import NEW_PREFIX, SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import date
     from types import TracebackType
 
     from tokenpak.telemetry.read.lines import Block
@@ -148,6 +150,7 @@ class Pending:
         self._problems: list[UnreadableFile] = []
         self._views: list[SpoolView] = []
         self._expected: set[int] = set()
+        self._days: set[date | None] = set()
         self._met: Counter[int] = Counter()
         self._damage: list[Damage] = []  # of spools that are copied
         self._copies: tempfile.SpooledTemporaryFile[bytes] | None = None
@@ -167,6 +170,7 @@ class Pending:
                 for item in pending_in(view):
                     if isinstance(item, tuple):
                         self._expected.add(hash(item[2]))
+                        self._days.add(day_of_record(item[0]))
                         kept = not copied
                         if copied:
                             self._copy(item[2])
@@ -206,6 +210,10 @@ class Pending:
     def __del__(self) -> None:
         # Of whoever asked for records and never looked at one.
         self.close()
+
+    def days(self) -> set[date | None]:
+        """Return the days whose files are to be watched; None: any day's."""
+        return self._days
 
     def watch(self, file: OpenFile) -> Callable[[Block], None] | None:
         """Return what is to be told of each block of *file*; None: of none."""

@@ -14,11 +14,16 @@ they stand in the file.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tokenpak.telemetry.read.filter import Query
-from tokenpak.telemetry.read.scan import blocks_of, found_in
-from tokenpak.telemetry.read.source import LogDirectory
+from tokenpak.telemetry.read.lines import split_stretch
+from tokenpak.telemetry.read.logs import Logs
+from tokenpak.telemetry.read.needles import Screen
+from tokenpak.telemetry.read.records import decode_line
+from tokenpak.telemetry.read.scan import found_in, stretches_of
+from tokenpak.telemetry.read.select import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +38,7 @@ def iter_records(
     *,
     pending: bool = False,
     spool_dir: str | None = None,
+    ordered: bool = False,
 ) -> Iterator[Record | Damage]:
     """
     Yield the records of *log_dir* that *query* wants, and what was skipped.
@@ -45,7 +51,9 @@ def iter_records(
             else:
                 print("skipped:", item.file, item.offset, item.reason)
 
-    Active and archived files are read; only those whose day can match are opened.
+    Active and archived files are read; only those whose day can match are opened, and
+    only lines that can match are decoded: with a query, malformed lines are reported of
+    those that were.
 
     Args:
         log_dir: the directory of the daily files.
@@ -54,12 +62,18 @@ def iter_records(
             behind the log's own records; by default not.
         spool_dir: where that is, as the setting; None: ``$TOKENPAK_SPOOL_DIR``, else
             where it belongs.
+        ordered: whether the records of each day come in time order, as in an export;
+            else, the default, as they stand in the files.  A query with *limit* or
+            *last* is always ordered.
 
     Raises:
         OSError: *log_dir* cannot be listed.  Raised by the call itself; after it,
             nothing is.
 
     """
+    query = query or Query()
+    if ordered or query.limit is not None or query.last is not None:
+        return _in_order(os.fspath(log_dir), query, pending, spool_dir)
     entries = read_entries(log_dir, query, pending=pending, spool_dir=spool_dir)
     return (item[0] if isinstance(item, tuple) else item for item in entries)
 
@@ -74,6 +88,8 @@ def read_entries(
     """
     Do what iter_records() does, and keep beside a record its line and its place.
 
+    Never *ordered*, and without *limit* and *last*, which are about an order.
+
     Raises:
         OSError: *log_dir* cannot be listed.
 
@@ -86,46 +102,89 @@ def read_entries(
 
         # The sizes of the files and the spools come before the log, and this is what
         # raises, from the call, if there is none.
-        waiting = Pending(place, query.stream, spool_dir)
+        waiting: dict[str, Pending] = {}
         try:
-            directory = LogDirectory(place, query.stream, query.covers)
+            for stream in query.streams:
+                waiting[stream] = Pending(place, stream, spool_dir)
+            logs = Logs(place, query)
         except BaseException:
-            waiting.close()
+            for spools in waiting.values():
+                spools.close()
             raise
-        return _read_both(directory, query, waiting)
+        return _read_both(logs, query, waiting)
     # Listed here, not in the generator, so that the error comes from the call.
-    return _read_days(LogDirectory(place, query.stream, query.covers), query, None)
+    return _read_days(Logs(place, query), query, {})
 
 
 def _read_both(
-    directory: LogDirectory, query: Query, waiting: Pending
+    logs: Logs, query: Query, waiting: dict[str, Pending]
 ) -> Iterator[Found | Damage]:
-    with waiting:
-        yield from _read_days(directory, query, waiting)
+    with ExitStack() as stack:
+        for spools in waiting.values():
+            stack.enter_context(spools)
+        yield from _read_days(logs, query, waiting)
         # A record whose timestamp cannot be read is of no day that is not wanted.
         first, _ = query.bounds()
-        yield from waiting.records(query.predicate(first.date()))
+        for spools in waiting.values():
+            yield from spools.records(query.predicate(first.date()))
 
 
 def _read_days(
-    directory: LogDirectory, query: Query, waiting: Pending | None
+    logs: Logs, query: Query, waiting: dict[str, Pending]
 ) -> Iterator[Found | Damage]:
     problems: list[UnreadableFile] = []
-    for day in directory.days():
+    screen = Screen(query)
+    for day in logs.days():
         accepts = query.predicate(day)
-        with directory.open_day(day) as opened:
-            yield from opened.unreadable
-            for file in opened.files:
-                look = None if waiting is None else waiting.watch(file)
-                for block in blocks_of(file, problems.append):
-                    if look is not None:
-                        look(block)
-                    yield from found_in(block, file.file.path, query.stream, accepts)
+        with logs.open_day(day) as (files, unreadable):
+            yield from unreadable
+            for file in files:
+                path, stream = file.file.path, file.file.stream
+                spools = waiting.get(stream)
+                look = None if spools is None else spools.watch(file)
+                for stretch in stretches_of(file, problems.append):
+                    if look is not None or not screen:
+                        block = split_stretch(stretch)
+                        if look is not None:
+                            look(block)
+                        yield from found_in(block, path, stream, accepts)
+                    else:
+                        for block in screen.blocks(stretch):
+                            yield from found_in(block, path, stream, accepts)
                     if problems:
                         yield from problems
                         problems.clear()
                 yield from problems
                 problems.clear()
+
+
+def _in_order(
+    log_dir: str, query: Query, pending: bool, spool_dir: str | None
+) -> Iterator[Record | Damage]:
+    damage: list[Damage] = []
+    selection = Selection(
+        log_dir,
+        query,
+        _as_it_is,
+        damage.append,
+        pending=pending,
+        spool_dir=spool_dir,
+    )
+    return _decoded(selection, damage)
+
+
+def _decoded(selection: Selection, damage: list[Damage]) -> Iterator[Record | Damage]:
+    with selection:
+        for _, lines in selection.rows():
+            yield from damage
+            damage.clear()
+            for line in lines:
+                yield decode_line(line)[0]
+        yield from damage
+
+
+def _as_it_is(_record: Record, _copied: bytes | None, line: bytes) -> bytes:
+    return line
 
 
 __all__ = ["iter_records", "read_entries"]

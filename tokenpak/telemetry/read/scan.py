@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tokenpak.telemetry.read.chunks import gzip_chunks, plain_chunks
-from tokenpak.telemetry.read.lines import KEPT_BYTES, split_lines
+from tokenpak.telemetry.read.lines import KEPT_BYTES, split_stretch, whole_lines
 from tokenpak.telemetry.read.records import (
     Entry,
     MalformedLine,
@@ -31,7 +31,7 @@ from tokenpak.telemetry.read.salvage import salvage_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tokenpak.telemetry.read.lines import Block
+    from tokenpak.telemetry.read.lines import Block, Stretch
     from tokenpak.telemetry.read.records import Found
     from tokenpak.telemetry.read.source import OpenFile
 
@@ -53,6 +53,13 @@ def blocks_of(
         on_problem: is told what could not be read of the file.
 
     """
+    return map(split_stretch, stretches_of(file, on_problem))
+
+
+def stretches_of(
+    file: OpenFile, on_problem: Callable[[UnreadableFile], None]
+) -> Iterator[Stretch]:
+    """Yield what blocks_of() does, each block in one piece."""
     path = file.file.path
     problems: list[str] = []
     if file.file.compressed:
@@ -64,9 +71,9 @@ def blocks_of(
 
         chunks = plain_chunks(file.fd, file.size, problems.append, tell_gap)
     end = 0
-    for block in split_lines(chunks):
-        yield block
-        end = end_of(block)
+    for stretch in whole_lines(chunks):
+        yield stretch
+        end = stretch.offset + len(stretch.data) + (stretch.end == "newline")
     for problem in problems:
         on_problem(UnreadableFile(path, end, problem))
 
@@ -156,4 +163,4 @@ def _why(block: Block, error: NotARecordError) -> str:
     return str(error)
 
 
-__all__ = ["blocks_of", "end_of", "finished", "found_in"]
+__all__ = ["blocks_of", "end_of", "finished", "found_in", "stretches_of"]

@@ -1,0 +1,199 @@
+"""What is exported is read by other tools with no option at all."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.read.log_making import as_lines, make_record, write_log
+from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.read import Format, export_records, export_to_file
+
+duckdb = pytest.importorskip("duckdb")
+polars = pytest.importorskip("polars")
+json_reader = pytest.importorskip("pyarrow.json")
+csv_reader = pytest.importorskip("pyarrow.csv")
+parquet_reader = pytest.importorskip("pyarrow.parquet")
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COUNT = 400
+
+
+@pytest.fixture
+def log_dir(tmp_path: Path) -> Path:
+    """Records as a logger writes them, and lines as others do, damaged ones too."""
+    folder = tmp_path / "logs"
+    contexts = [
+        {
+            "model": "gpt-4",
+            "provider": "openai",
+            "input_size": n,
+            "cost_estimate": n / 7,
+            "duration_ms": n * 1.5,
+            "text": 'a "quote", a comma\r\nand \u2028 \x1b[0m',
+        }
+        for n in range(COUNT)
+    ]
+    data = as_lines([make_record(n, context=c) for n, c in enumerate(contexts)])
+    odd = json.dumps(make_record(COUNT, context={**contexts[0], "cost_estimate": 1.5}))
+    odd = odd.replace("1.5", "NaN").replace("said", "\\ud800")
+    write_log(folder, data + odd.encode() + b"\n\xff\n{\n")
+    return folder
+
+
+def counted(read: Any) -> list[int]:
+    """Return the rows and columns of a table of any kind."""
+    if hasattr(read, "fetchall"):
+        return [len(read.fetchall()), len(read.description)]
+    return list(read.shape)
+
+
+@pytest.mark.parametrize(
+    ("form", "columns", "readers"),
+    [
+        (
+            "jsonl",
+            6,
+            [
+                lambda path: duckdb.sql(f"SELECT * FROM '{path}'"),
+                polars.read_ndjson,
+                json_reader.read_json,
+            ],
+        ),
+        (
+            "csv",
+            12,
+            [
+                lambda path: duckdb.sql(f"SELECT * FROM '{path}'"),
+                polars.read_csv,
+                csv_reader.read_csv,
+            ],
+        ),
+        (
+            "parquet",
+            12,
+            [
+                lambda path: duckdb.sql(f"SELECT * FROM '{path}'"),
+                polars.read_parquet,
+                parquet_reader.read_table,
+            ],
+        ),
+    ],
+)
+def test_duckdb_polars_and_pyarrow_read_it(
+    log_dir: Path, tmp_path: Path, form: Format, columns: int, readers: list[Any]
+) -> None:
+    """All rows and columns of it."""
+    path = str(tmp_path / f"out.{form}")
+    export_to_file(log_dir, path, form=form)
+
+    shapes = [counted(read(path)) for read in readers]
+
+    assert shapes == [[COUNT + 1, columns]] * 3
+
+
+def test_parquet_has_types_that_do_not_depend_on_the_log(tmp_path: Path) -> None:
+    """Also of no rows; and what does not fit a type is in the context."""
+    log_dir = tmp_path / "logs"
+    log_dir.mkdir()
+    export_to_file(log_dir, tmp_path / "none.parquet", form="parquet")
+    context = {"input_size": "many", "cost_estimate": 10**400, "duration_ms": 5}
+    write_log(log_dir, json.dumps(make_record(context=context)).encode() + b"\n")
+
+    export_to_file(log_dir, tmp_path / "one.parquet", form="parquet")
+
+    none = parquet_reader.read_table(tmp_path / "none.parquet")
+    one = parquet_reader.read_table(tmp_path / "one.parquet")
+    assert none.schema.equals(one.schema)
+    (row,) = one.to_pylist()
+    assert (row["input_size"], row["cost_estimate"], row["duration_ms"]) == (
+        None,
+        None,
+        5.0,
+    )
+    assert json.loads(row["context"]) == context
+    assert str(row["timestamp"]) == "2026-03-24 17:35:22"
+
+
+def test_parquet_has_the_fields_that_are_asked_for(
+    log_dir: Path, tmp_path: Path
+) -> None:
+    """Keys of the context, too, with the types that they have."""
+    fields = ["request_id", "context.input_size", "model"]
+
+    export_to_file(log_dir, tmp_path / "out.parquet", form="parquet", fields=fields)
+
+    table = parquet_reader.read_table(tmp_path / "out.parquet")
+    assert table.column_names == fields
+    assert table["context.input_size"].to_pylist()[:COUNT] == list(range(COUNT))
+
+
+def test_without_duckdb_parquet_says_what_to_install(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else needs it."""
+    real = builtins.__import__
+
+    def refuse(name: str, *args: Any, **options: Any) -> Any:
+        if name == "duckdb":
+            raise ImportError(name)
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+
+    with pytest.raises(SettingError, match=r"pip install 'tokenpak-telemetry\[query\]"):
+        export_records(log_dir, io.BytesIO(), form="parquet")
+    assert export_records(log_dir, io.BytesIO(), form="csv").records == COUNT + 1
+
+
+@pytest.mark.parametrize(
+    ("message", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("-2.5e3", "-2.5e3"),
+        ("+7", "+7"),
+        ("a=1", "a=1"),
+        ("", ""),
+    ],
+)
+def test_a_cell_that_a_spreadsheet_would_run_is_made_harmless(
+    tmp_path: Path, message: str, cell: str
+) -> None:
+    """Unless it is a plain number; ``raw`` leaves it as it is."""
+    write_log(tmp_path, as_lines([make_record(message=message)]))
+    safe, raw = io.BytesIO(), io.BytesIO()
+
+    export_records(tmp_path, safe, form="csv", fields=["message"])
+    export_records(tmp_path, raw, form="csv", fields=["message"], raw=True)
+
+    assert safe.getvalue() == b"message\r\n" + cell.encode() + b"\r\n"
+    assert raw.getvalue() == b"message\r\n" + message.encode() + b"\r\n"
+
+
+def test_fields_are_all_there_in_each_row(tmp_path: Path) -> None:
+    """In their order, null where there is none; nested keys by dots."""
+    write_log(
+        tmp_path,
+        as_lines([make_record(context={"retry": {"n": 2}}), make_record(1)]),
+    )
+    out = io.BytesIO()
+
+    export_records(tmp_path, out, form="jsonl", fields=["context.retry.n", "model"])
+
+    assert out.getvalue().splitlines() == [
+        b'{"context.retry.n":2,"model":null}',
+        b'{"context.retry.n":null,"model":"gpt-4"}',
+    ]
+    for wrong in ([], ["a", "a"], [""]):
+        with pytest.raises(SettingError, match="names of fields"):
+            export_records(tmp_path, out, fields=wrong)

@@ -1,0 +1,165 @@
+"""
+An export as Parquet, by DuckDB (the extra ``query``).
+
+The columns are those of csv, with types that do not depend on what a log holds:
+
+``timestamp``                 TIMESTAMP, in UTC
+``input_size``                BIGINT
+``cost_estimate``, ``duration_ms``  DOUBLE
+``context``, ``other_fields``  the whole context, and the fields that are not known, as
+                              JSON text
+all others                    VARCHAR
+
+What is of another type is NULL in a column with a type; the context has it all.  With
+*fields*, DuckDB finds the types, from all rows.
+
+The rows go through a temporary file of JSON Lines, in time order.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import TYPE_CHECKING, Any, Final
+
+from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.read.export import Exported, Tally, pieces
+from tokenpak.telemetry.read.render import COLUMNS, CONTEXT_COLUMNS, shape_of
+from tokenpak.telemetry.read.rows import key_of
+from tokenpak.telemetry.read.select import Selection
+from tokenpak.telemetry.read.strict import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenpak.telemetry.read.export import Plan, Writable
+    from tokenpak.telemetry.read.records import Record
+
+MISSING: Final = (
+    "the extra that it needs to be installed: pip install 'tokenpak-telemetry[query]'"
+)
+_TYPES: Final = {
+    "timestamp": "TIMESTAMP",
+    "input_size": "BIGINT",
+    "cost_estimate": "DOUBLE",
+    "duration_ms": "DOUBLE",
+}
+_MEMORY: Final = "512MB"
+"""What DuckDB may take: a group of rows is held until it is compressed."""
+_GROUP_ROWS: Final = 20_480
+_BIGGEST: Final = 2**63
+
+
+def export_parquet(
+    plan: Plan,
+    out: Writable,
+    *,
+    pending: bool,
+    progress: Callable[[int], None] | None,
+) -> Exported:
+    """
+    Do what *plan* says, as export_records() does for parquet.
+
+    Raises:
+        SettingError: duckdb is not installed.
+
+    """
+    try:
+        import duckdb  # noqa: PLC0415
+    except ImportError:
+        raise SettingError("format", "parquet", MISSING) from None
+    tally = Tally()
+    fields = plan.fields
+    row = _row_of(plan.query.stream) if fields is None else None
+    shape = shape_of("jsonl", plan.query.stream, fields)
+    if row is not None:
+        shape = shape._replace(row=row, copies=False)
+    with tempfile.TemporaryDirectory(prefix="tokenpak-") as folder:
+        source = os.path.join(folder, "rows.jsonl")
+        target = os.path.join(folder, "rows.parquet")
+        with (
+            open(source, "wb") as file,
+            Selection(
+                plan.log_dir,
+                plan.query,
+                shape.row,
+                tally.note,
+                pending=pending,
+                passed=progress,
+            ) as selection,
+        ):
+            file.writelines(pieces(selection.rows(), shape, tally))
+        columns = _columns(plan, empty=not tally.records)
+        try:
+            with duckdb.connect(config={"memory_limit": _MEMORY}) as database:
+                database.execute(f"SET temp_directory = {_quoted(folder)}")
+                database.execute("SET preserve_insertion_order = true")
+                database.execute("SET threads = 1")
+                database.execute(
+                    f"COPY (SELECT * FROM read_json({_quoted(source)}, "
+                    f"format = 'newline_delimited', {columns})) "
+                    f"TO {_quoted(target)} "
+                    f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP_ROWS})"
+                )
+        except duckdb.Error as e:
+            reason = str(e).splitlines()[0]
+            raise OSError(None, f"DuckDB cannot write Parquet: {reason}") from None
+        with open(target, "rb") as made:
+            shutil.copyfileobj(made, out)
+    return Exported(tally.records, dict(tally.malformed), tuple(tally.unreadable))
+
+
+def _columns(plan: Plan, *, empty: bool) -> str:
+    if plan.fields is None:
+        names = [*COLUMNS[plan.query.stream][:-1], *CONTEXT_COLUMNS]
+        names += ["context", "other_fields"]
+    elif empty:
+        names = list(plan.fields)
+    else:
+        return "sample_size = -1"
+    pairs = (f"{_quoted(name)}: '{_TYPES.get(name, 'VARCHAR')}'" for name in names)
+    return f"columns = {{{', '.join(pairs)}}}"
+
+
+def _row_of(stream: str) -> Callable[..., bytes]:
+    known_fields = COLUMNS[stream]
+
+    def row(record: Record, _copied: bytes | None, _line: bytes = b"") -> bytes:
+        context = record.get("context")
+        known = context if isinstance(context, dict) else {}
+        cells = {name: _typed(name, record.get(name)) for name in known_fields[:-1]}
+        stamp = key_of(record)
+        cells["timestamp"] = stamp.removesuffix("Z") if stamp else None
+        cells |= {name: _typed(name, known.get(name)) for name in CONTEXT_COLUMNS}
+        cells["context"] = encode(context).decode() if context else None
+        other = {k: v for k, v in record.items() if k not in known_fields}
+        cells["other_fields"] = encode(other).decode() if other else None
+        return encode(cells)
+
+    return row
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Return *value* as the column *name* has it."""
+    kind = _TYPES.get(name, "VARCHAR")
+    if kind == "VARCHAR":
+        if value is None or isinstance(value, str):
+            return value
+        return encode(value).decode()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if kind == "BIGINT":
+        exact = isinstance(value, int) and -_BIGGEST <= value < _BIGGEST
+        return value if exact else None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+__all__ = ["export_parquet"]

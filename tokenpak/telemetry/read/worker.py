@@ -1,0 +1,126 @@
+"""
+A helper of an export: reads the days that it is told, writes each when it may.
+
+Started by ``parallel`` as ``python -m tokenpak.telemetry.read.worker FD``.  On stdin
+come a Plan, then a day, and, when all days before it are written, whether it is the
+first that is written; then the next day.  On stdout go ``ready``, ``began``, ``passed``
+(bytes that were read), ``done`` and ``failed``.  The rows go to the descriptor FD,
+which all share.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import pickle
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+from tokenpak.telemetry.read.export import Tally, pieces
+from tokenpak.telemetry.read.select import Selection
+
+if TYPE_CHECKING:
+    from typing import IO
+
+    from tokenpak.telemetry.read.export import Plan
+    from tokenpak.telemetry.read.records import Damage
+
+_TELL_BYTES: Final = 4 * 1024 * 1024
+
+
+class Worker:
+    """
+    What one helper does.
+
+    Args:
+        asked: where it is told what to do.
+        said: where it says what it has done.
+        out: the descriptor of the export.
+
+    """
+
+    def __init__(self, asked: IO[bytes], said: IO[bytes], out: int) -> None:
+        self._asked = asked
+        self._said = said
+        self._out = out
+        self._passed = 0
+        self._tally = Tally()
+
+    def run(self) -> None:
+        """Work until there is nothing more to do."""
+        plan: Plan = pickle.load(self._asked)  # noqa: S301  (of our own process)
+        shape = plan.shape()
+        with Selection(
+            plan.log_dir,
+            plan.query,
+            shape.row,
+            self._note,
+            copies=shape.copies,
+            passed=self._note_passed,
+        ) as selection:
+            self._say("ready", None)
+            while True:
+                try:
+                    day = pickle.load(self._asked)  # noqa: S301
+                except EOFError:
+                    return
+                self._tally = Tally()
+                rows = selection.of_day(day)
+                # A day that fits is read as a whole before its first rows come.
+                waiting = next(rows, None)
+                first = pickle.load(self._asked)  # noqa: S301
+                # What is written first stands behind a head, not behind a separator.
+                self._tally.records = 0 if first else 1
+                if waiting is not None:
+                    self._say("began", None)
+                    for source in (iter((waiting,)), rows):
+                        for piece in pieces(source, shape, self._tally):
+                            write_all(self._out, piece)
+                self._tally.records -= 0 if first else 1
+                self._say("passed", self._passed)
+                self._passed = 0
+                self._say("done", self._tally)
+
+    def _note(self, damage: Damage) -> None:
+        self._tally.note(damage)
+
+    def _note_passed(self, size: int) -> None:
+        self._passed += size
+        if self._passed > _TELL_BYTES:
+            self._say("passed", self._passed)
+            self._passed = 0
+
+    def _say(self, kind: str, value: object) -> None:
+        self._said.write(pickle.dumps((kind, value)))
+        self._said.flush()
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of *data* to *fd*."""
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
+
+
+def main() -> None:
+    """Work for the process that has started this one."""
+    # Ctrl-C is that process's business: it ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Records are trees: nothing in them needs to be searched for cycles.
+    gc.disable()
+    said = sys.stdout.buffer
+    worker = Worker(sys.stdin.buffer, said, int(sys.argv[1]))
+    try:
+        worker.run()
+    except OSError as e:
+        failure = ("failed", (e.errno or errno.EIO, e.strerror or str(e)))
+        said.write(pickle.dumps(failure))
+        said.flush()
+
+
+if __name__ == "__main__":
+    main()
+
+__all__ = ["Worker", "main", "write_all"]

@@ -9,7 +9,6 @@ too; where that is not possible, it is read from their spools, and comes at the 
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,11 +23,10 @@ from tokenpak.cli.options import (
     query_options,
 )
 from tokenpak.cli.output import Progress
+from tokenpak.cli.reading import let_go_of_stdout, recover_quietly
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import FORMATS, export_records, export_to_file
 from tokenpak.telemetry.read.logs import sizes_of
-from tokenpak.telemetry.settings import resolve_settings
-from tokenpak.telemetry.store.places import readable_spool_directories
 
 if TYPE_CHECKING:
     from tokenpak.telemetry.read import Exported, Format
@@ -112,7 +110,7 @@ def export(
     """
     query = make_query(**wanted)
     place = existing_log_dir(log_dir)
-    _recover(place)
+    recover_quietly(place)
     # Records are trees: to search them for cycles would take a fifth of the time.
     gc.disable()
     to_stdout = output is None or output == "-"
@@ -138,7 +136,7 @@ def export(
             raise click.ClickException(
                 f"The export failed: {output}: nobody reads it."
             ) from None
-        _let_go_of_stdout()
+        let_go_of_stdout()
         return
     except SettingError as e:
         raise click.UsageError(f"--{e.setting}: expected {e.expected}.") from None
@@ -148,23 +146,6 @@ def export(
             f"The export failed: {what}: {e.strerror or e}."
         ) from None
     _report(exported)
-
-
-def _recover(log_dir: str) -> None:
-    """Append what dead processes had accepted, where that is allowed."""
-    settings = resolve_settings({"log_dir": log_dir})
-    places = readable_spool_directories(settings.log_dir, settings.spool_dir)
-    if not any(map(os.path.isdir, places)):
-        return
-    # Imported here: the writing half of the package, which --help needs not load.
-    from tokenpak.telemetry.queue.recovery import recover  # noqa: PLC0415
-
-    try:
-        recover(log_dir)
-    except OSError:
-        # Who may only read, or has a full disk, is shown the records where they lie:
-        # all that cannot be read there is reported with the rest.
-        pass
 
 
 def _report(exported: Exported) -> None:
@@ -187,13 +168,6 @@ def _some(parts: list[str]) -> str:
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
-
-
-def _let_go_of_stdout() -> None:
-    """Let the last flush of stdout succeed: ``| head`` has what it wants."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 1)
-    os.close(devnull)
 
 
 __all__ = ["export"]

@@ -169,6 +169,13 @@ def query_options(command: _F) -> _F:
     return command
 
 
+def filter_options(command: _F) -> _F:
+    """Add those of them that say which records, not how many, to *command*."""
+    for option in reversed(_QUERY_OPTIONS[:-2]):
+        command = option(command)
+    return command
+
+
 def time_options(command: _F) -> _F:
     """Add ``--since`` and ``--until``, the first of those options, to *command*."""
     for option in reversed(_QUERY_OPTIONS[:2]):
@@ -229,6 +236,7 @@ __all__ = [
     "complete_directory",
     "complete_file",
     "existing_log_dir",
+    "filter_options",
     "in_bytes",
     "log_dir_option",
     "make_query",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenpak.telemetry.read import MalformedLine
+from tokenpak.telemetry.settings import resolve_settings
+from tokenpak.telemetry.store.places import readable_spool_directories
 
 if TYPE_CHECKING:
     from tokenpak.telemetry.read import Damage
@@ -27,6 +29,10 @@ def tell_damage(damage: Damage) -> None:
 
 def recover_quietly(log_dir: str) -> None:
     """Append what dead processes had accepted, where that is allowed."""
+    settings = resolve_settings({"log_dir": log_dir})
+    places = readable_spool_directories(settings.log_dir, settings.spool_dir)
+    if not any(map(os.path.isdir, places)):
+        return
     # Imported here: the writing half of the package, which --help needs not load.
     from tokenpak.telemetry.queue.recovery import recover  # noqa: PLC0415
 

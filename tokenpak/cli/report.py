@@ -19,10 +19,11 @@ from tokenpak.cli.options import (
     HELP,
     as_age,
     existing_log_dir,
+    filter_options,
     log_dir_option,
     make_query,
-    query_options,
 )
+from tokenpak.cli.reading import recover_quietly
 from tokenpak.telemetry.errors import SettingError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ directory cannot be read, the page not written, or what --fail-on asks for was f
     help="Exit with status 1 if there are new kinds of failure, or some rose by more "
     "than chance. May be given twice.",
 )
-@query_options
+@filter_options
 @log_dir_option
 def report(
     form: str,
@@ -99,7 +100,7 @@ def report(
     """
     query = make_query(**wanted)
     place = existing_log_dir(log_dir)
-    _recover(place)
+    recover_quietly(place)
     made = _make(place, query, history)
     if html is not None:
         _write_page(made, html)
@@ -112,18 +113,6 @@ def report(
         _print(made)
     if ("new" in fail_on and made.new) or ("rise" in fail_on and made.rose):
         raise SystemExit(1)
-
-
-def _recover(log_dir: str) -> None:
-    """Append what dead processes had accepted, where that is allowed."""
-    # Imported here: the writing half of the package, which --help needs not load.
-    from tokenpak.telemetry.queue.recovery import recover  # noqa: PLC0415
-
-    try:
-        recover(log_dir)
-    except OSError:
-        # It is read from the spools, then.
-        pass
 
 
 def _make(place: str, query: Query, history: timedelta) -> Report:

@@ -17,7 +17,6 @@ An answer is always made: what could not be read, or was left out, is itself a m
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +35,7 @@ from tokenpak.telemetry.metrics.families import FAMILIES, Family
 from tokenpak.telemetry.metrics.health import Health, HealthLook
 from tokenpak.telemetry.metrics.machine import MachineCounts, View, machine_counts
 from tokenpak.telemetry.metrics.tally import BUCKETS, Count, Durations
+from tokenpak.telemetry.metrics.textfile import replace_file
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -287,28 +287,12 @@ def write_textfile(
     replace_file(os.fspath(path), body)
 
 
-def replace_file(path: str, body: bytes) -> None:
-    """Replace the file *path* as a whole; raises OSError."""
-    directory, name = os.path.split(os.path.abspath(path))
-    fd, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
-    try:
-        with open(fd, "wb") as file:
-            file.write(body)
-            if hasattr(os, "fchmod"):
-                os.fchmod(file.fileno(), 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
 __all__ = [
     "AsgiApplication",
     "Collector",
     "asgi_app",
     "form_for",
     "register",
-    "replace_file",
     "write_textfile",
     "wsgi_app",
 ]

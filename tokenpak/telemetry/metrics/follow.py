@@ -43,6 +43,10 @@ from tokenpak.telemetry.store.names import (
 
 HEAD: Final = 4096
 """Bytes of a first line that tell a file from others."""
+SHORTEST: Final = 48
+"""Bytes; where the first line is shorter, the next one belongs to it: it may be the
+beginning of a line that was torn, of which another file may have the same.  Each record
+of ours is longer."""
 _CHUNK: Final = 1024 * 1024
 _PAGE: Final = 4096
 _BAD_PLACE: Final = {errno.EIO, getattr(errno, "EUCLEAN", errno.EIO)}
@@ -376,7 +380,7 @@ def _add(
 def _head(start: bytes) -> bytes | None:
     """Return what tells a file that begins with *start*; None: too early to say."""
     head = start[:HEAD]
-    newline = head.find(b"\n")
+    newline = head.find(b"\n", SHORTEST)
     if newline >= 0:
         return head[: newline + 1]
     return head if len(head) == HEAD else None

@@ -22,6 +22,7 @@ from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.metrics import machine
 from tokenpak.telemetry.metrics.machine import MachineCounts, View, machine_counts
 from tokenpak.telemetry.metrics.saved import SavedCounts
+from tokenpak.telemetry.metrics.tally import Tally
 
 SAVED = "metrics/counts-v1.json"
 HOLD = """
@@ -236,16 +237,16 @@ def test_m1_what_an_interruption_left_half_counted_is_counted_anew(
     append(log_dir, line(1) + line(2))
     total(counts)
     append(log_dir, line(3) + line(4))
-    add = machine.Tally.add
+    add = Tally.add
     calls = []
 
-    def interrupted(tally: machine.Tally, record: Any, stream: str) -> None:
+    def interrupted(tally: Tally, record: Any, stream: str) -> None:
         add(tally, record, stream)
         calls.append(record)
         if len(calls) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(machine.Tally, "add", interrupted)
+    monkeypatch.setattr(Tally, "add", interrupted)
     with pytest.raises(KeyboardInterrupt):
         total(counts)
 
@@ -307,9 +308,7 @@ def test_m1_a_child_that_lives_does_not_keep_its_parents_lock(log_dir: Path) -> 
         os.waitpid(pid, 0)
 
 
-def test_m1_get_metrics_counts_the_machine(
-    log_dir: Path, make_logger: Any
-) -> None:
+def test_m1_get_metrics_counts_the_machine(log_dir: Path, make_logger: Any) -> None:
     """By any labels; this process's own are what they were."""
     logger: ErrorLogger = make_logger()
     other = ErrorLogger(log_dir)
@@ -349,7 +348,7 @@ def test_m1_get_metrics_says_what_it_cannot_count(
     make_logger: Any, wrong: dict[str, Any]
 ) -> None:
     """And what it can."""
-    with pytest.raises(SettingError, match="machine|some of error_type, provider"):
+    with pytest.raises(SettingError, match=r"machine|some of error_type, provider"):
         make_logger().get_metrics(**wrong)
 
 

@@ -205,8 +205,7 @@ def test_m1_children_forked_while_threads_count_and_scrape_do_not_hang(
         stop.wait(0.005)
 
     threads = [
-        threading.Thread(target=load, args=(act,))
-        for act in (log, log, scrape, scrape)
+        threading.Thread(target=load, args=(act,)) for act in (log, log, scrape, scrape)
     ]
     for thread in threads:
         thread.start()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Exemplar
+from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 
 from tokenpak.telemetry.metrics.exposition import (
@@ -68,6 +68,7 @@ class Collector:
     ) -> None:
         self._counts: MachineCounts = machine_counts(log_dir, max_label_sets)
         self._health = HealthLook(self._counts.log_dir, self._counts.spool_dir)
+        self._steady: tuple[int, list[Metric]] = (-1, [])
 
     @property
     def log_dir(self) -> str:
@@ -82,7 +83,14 @@ class Collector:
     def collect(self) -> list[Metric]:
         """Count what is new, and return all metrics."""
         health = self._health.look()
-        return self._counts.read(lambda view: _metrics(view, health))
+        return self._counts.read(lambda view: self._metrics(view, health))
+
+    def _metrics(self, view: View, health: Health) -> list[Metric]:
+        edition, steady = self._steady
+        if edition != view.edition:
+            steady = [_filled(f, view, health) for f in FAMILIES if f.steady]
+            self._steady = (view.edition, steady)
+        return [*steady, *(_filled(f, view, health) for f in FAMILIES if not f.steady)]
 
 
 def register(
@@ -127,21 +135,19 @@ def register(
 _registered: dict[int, tuple[CollectorRegistry, Collector]] = {}
 
 
-def _metrics(view: View, health: Health) -> list[Metric]:
-    metrics = []
-    for family in FAMILIES:
-        metric = _metric(family)
-        for labels, value in family.values(view, health).items():
-            named = dict(zip(family.labels, labels, strict=True))
-            if isinstance(value, Durations):
-                _add_histogram(metric, named, value)
-            elif isinstance(value, Count):
-                exemplar = _exemplar(value.exemplar)
-                metric.add_sample(family.sample, named, value.value, exemplar=exemplar)
-            else:
-                metric.add_sample(family.sample, named, value)
-        metrics.append(metric)
-    return metrics
+def _filled(family: Family, view: View, health: Health) -> Metric:
+    metric = _metric(family)
+    add, name, names = metric.samples.append, family.sample, family.labels
+    for labels, value in family.values(view, health).items():
+        named = dict(zip(names, labels, strict=True))
+        if type(value) is Durations:
+            _add_histogram(metric, named, value)
+        elif type(value) is Count:
+            exemplar = _exemplar(value.exemplar)
+            add(Sample(name, named, value.value, None, exemplar))
+        else:
+            add(Sample(name, named, value))
+    return metric
 
 
 def _metric(family: Family) -> Metric:

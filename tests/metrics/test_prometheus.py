@@ -80,6 +80,29 @@ def test_m1_a_bound_that_is_none_is_refused(log_dir: Path) -> None:
             make(log_dir, max_label_sets=0)
 
 
+def test_m1_a_process_shows_its_own_figures_if_its_logger_is_named(
+    log_dir: Path, make_logger: Any
+) -> None:
+    """Under its pid, so that they are not taken for those of another worker."""
+    logger = make_logger(sample=0)
+    logger.log_event("done")
+    logger.log_error("r", ValueError())
+    assert logger.flush(10)
+    registry = CollectorRegistry()
+
+    register(registry, log_dir, logger=logger)
+    shown = generate_latest(registry).decode()
+    plain = ask_wsgi(wsgi_app(log_dir), "")[2]
+    ours = ask_wsgi(wsgi_app(log_dir, logger=logger), "")[2].decode()
+
+    pid = os.getpid()
+    assert f'tokenpak_telemetry_batches_total{{pid="{pid}"}} 1.0\n' in shown
+    assert f'tokenpak_telemetry_write_errors_total{{pid="{pid}"}} 0\n' in ours
+    given_up = "tokenpak_telemetry_given_up_records_total"
+    assert f'{given_up}{{pid="{pid}",reason="sampled"}} 1\n' in ours
+    assert b"pid=" not in plain
+
+
 def ask_wsgi(app: Any, accept: str, method: str = "GET") -> tuple[str, Any, bytes]:
     environ: dict[str, Any] = {"HTTP_ACCEPT": accept, "REQUEST_METHOD": method}
     setup_testing_defaults(environ)

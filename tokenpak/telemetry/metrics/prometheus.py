@@ -32,7 +32,7 @@ from tokenpak.telemetry.metrics.exposition import (
     timestamp_of,
 )
 from tokenpak.telemetry.metrics.families import FAMILIES, Family
-from tokenpak.telemetry.metrics.health import Health, HealthLook
+from tokenpak.telemetry.metrics.health import Health, HealthLook, Logger
 from tokenpak.telemetry.metrics.machine import MachineCounts, View, machine_counts
 from tokenpak.telemetry.metrics.tally import BUCKETS, Count, Durations
 from tokenpak.telemetry.metrics.textfile import replace_file
@@ -54,6 +54,7 @@ class Collector:
         log_dir: default ``$TOKENPAK_LOG_DIR``, else ``~/.tokenpak/logs``.
         max_label_sets: of each metric, before further ones are counted as ``other``.
             Default 1,000.
+        logger: this process's, to show the metrics that have its pid as well.
 
     Raises:
         SettingError: max_label_sets is less than 1.
@@ -65,9 +66,10 @@ class Collector:
         log_dir: str | os.PathLike[str] | None = None,
         *,
         max_label_sets: int | None = None,
+        logger: Logger | None = None,
     ) -> None:
         self._counts: MachineCounts = machine_counts(log_dir, max_label_sets)
-        self._health = HealthLook(self._counts.log_dir, self._counts.spool_dir)
+        self._health = HealthLook(self._counts.log_dir, self._counts.spool_dir, logger)
         self._steady: tuple[int, list[Metric]] = (-1, [])
 
     @property
@@ -98,6 +100,7 @@ def register(
     log_dir: str | os.PathLike[str] | None = None,
     *,
     max_label_sets: int | None = None,
+    logger: Logger | None = None,
 ) -> Collector:
     """
     Add the counts to *registry*; may be called again, also in each worker.
@@ -106,6 +109,7 @@ def register(
         registry: default: that of ``prometheus_client`` itself.
         log_dir: as for Collector.
         max_label_sets: as for Collector.
+        logger: as for Collector.
 
     Returns:
         The collector, which ``registry.unregister()`` takes.
@@ -120,7 +124,7 @@ def register(
         from prometheus_client import REGISTRY  # noqa: PLC0415  (as it is now)
 
         registry = REGISTRY
-    collector = Collector(log_dir, max_label_sets=max_label_sets)
+    collector = Collector(log_dir, max_label_sets=max_label_sets, logger=logger)
     known, before = _registered.get(id(registry), (None, collector))
     if known is registry and before.log_dir == collector.log_dir:
         try:
@@ -191,6 +195,7 @@ def wsgi_app(
     log_dir: str | os.PathLike[str] | None = None,
     *,
     max_label_sets: int | None = None,
+    logger: Logger | None = None,
 ) -> WSGIApplication:
     """
     Return a WSGI application that answers every request with the metrics.
@@ -198,12 +203,13 @@ def wsgi_app(
     Args:
         log_dir: as for Collector.
         max_label_sets: as for Collector.
+        logger: as for Collector.
 
     Raises:
         SettingError: max_label_sets is less than 1.
 
     """
-    exposition = Exposition(machine_counts(log_dir, max_label_sets))
+    exposition = Exposition(machine_counts(log_dir, max_label_sets), logger)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         form = form_for(environ.get("HTTP_ACCEPT", ""))
@@ -222,6 +228,7 @@ def asgi_app(
     log_dir: str | os.PathLike[str] | None = None,
     *,
     max_label_sets: int | None = None,
+    logger: Logger | None = None,
 ) -> AsgiApplication:
     """
     Return an ASGI application that answers every request with the metrics.
@@ -231,12 +238,13 @@ def asgi_app(
     Args:
         log_dir: as for Collector.
         max_label_sets: as for Collector.
+        logger: as for Collector.
 
     Raises:
         SettingError: max_label_sets is less than 1.
 
     """
-    exposition = Exposition(machine_counts(log_dir, max_label_sets))
+    exposition = Exposition(machine_counts(log_dir, max_label_sets), logger)
 
     async def app(scope: _Scope, receive: _Receive, send: _Send) -> None:
         if scope["type"] == "lifespan":

@@ -180,7 +180,7 @@ def test_s5_the_saved_counts_are_their_owners(
     }
 
 
-@pytest.mark.parametrize("obstacle", ["file", "link", "directory"])
+@pytest.mark.parametrize("obstacle", ["file", "link", "linked", "directory"])
 def test_m1_where_nothing_can_be_saved_it_is_counted_and_told(
     log_dir: Path, counts: MachineCounts, obstacle: str, tmp_path: Path
 ) -> None:
@@ -192,6 +192,9 @@ def test_m1_where_nothing_can_be_saved_it_is_counted_and_told(
     elif obstacle == "link":
         (log_dir / "metrics").mkdir()
         (log_dir / "metrics" / "counts-v1.lock").symlink_to(elsewhere)
+    elif obstacle == "linked":
+        (tmp_path / "other").mkdir()
+        (log_dir / "metrics").symlink_to(tmp_path / "other")
     else:
         (log_dir / SAVED).mkdir(parents=True)
 
@@ -201,6 +204,7 @@ def test_m1_where_nothing_can_be_saved_it_is_counted_and_told(
     assert (first, total(counts)) == (1, 2)
     assert "not_saved" in problems(counts)
     assert not elsewhere.exists()
+    assert not any(tmp_path.glob("other/*"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs flock")

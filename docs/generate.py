@@ -1,5 +1,6 @@
 """
-Write what the code knows best into the reference: settings, commands, facts, redaction.
+Write what the code knows best into the reference: settings, commands, facts, redaction,
+metrics.
 
 What is above the mark in a page is written by hand, and kept.
 
@@ -32,6 +33,8 @@ from tokenpak.telemetry.capture.privacy.personal import PERSONAL
 from tokenpak.telemetry.capture.privacy.rule import Rule
 from tokenpak.telemetry.capture.privacy.text import SCHEMES
 from tokenpak.telemetry.capture.privacy.tokens import TOKENS
+from tokenpak.telemetry.metrics.families import FAMILIES, Family
+from tokenpak.telemetry.metrics.tally import BUCKETS
 from tokenpak.telemetry.report import (
     Cell,
     Count,
@@ -227,6 +230,22 @@ def _type(text: str) -> str:
     return known.get(text, text) + null
 
 
+def metrics() -> str:
+    """Return a section for each metric."""
+    return "\n".join(_metric(family) for family in FAMILIES)
+
+
+def _metric(family: Family) -> str:
+    lines = [f"- Kind: {family.kind}"]
+    if family.labels:
+        lines.append(f"- Labels: {_names(family.labels)}")
+    if family.kind == "histogram":
+        bounds = ", ".join(f"{bound:g}" for bound in BUCKETS)
+        lines.append(f"- Buckets, in {family.unit}: {bounds}")
+    text = "\n".join(lines)
+    return f"## `{family.sample}`\n\n{_lines(family.help)}\n\n{text}\n"
+
+
 def pages() -> dict[Path, str]:
     """Return the text of each page: its head, which is kept, and what is made."""
     made = {
@@ -235,6 +254,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "exception-facts.md": kinds(),
         REFERENCE / "redaction.md": redaction(),
         REFERENCE / "report.md": report_fields(),
+        REFERENCE / "metrics.md": metrics(),
     }
     texts = {}
     for path, text in made.items():

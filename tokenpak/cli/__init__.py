@@ -21,6 +21,7 @@ from tokenpak.cli.demo import demo
 from tokenpak.cli.doctor import doctor
 from tokenpak.cli.export import export
 from tokenpak.cli.lnav import lnav
+from tokenpak.cli.metrics import metrics
 from tokenpak.cli.options import HELP
 from tokenpak.cli.prune import prune
 from tokenpak.cli.repair import repair
@@ -36,6 +37,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     doctor,
     export,
     lnav,
+    metrics,
     prune,
     repair,
     report,

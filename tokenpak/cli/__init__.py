@@ -23,6 +23,7 @@ from tokenpak.cli.options import HELP
 from tokenpak.cli.prune import prune
 from tokenpak.cli.repair import repair
 from tokenpak.cli.verify import verify
+from tokenpak.cli.watch import watch
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     archive,
@@ -32,6 +33,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     prune,
     repair,
     verify,
+    watch,
 )
 """The commands of ``tokenpak telemetry``."""
 

@@ -6,6 +6,7 @@ What the files of a log directory are called, and which day is theirs.
     archive/errors-2026-03-24.1.jsonl.gz  records that came after the day was archived
     spool/                                what has been accepted and not yet appended
     redaction.key                         of the marks in the place of secrets
+    watch/                                what `tokenpak telemetry watch` remembers
 
 A *stream* is a series of daily files.  Days are UTC (S3).  Pure functions on names,
 but for list_log_files(), which lists directories and opens nothing.
@@ -25,6 +26,7 @@ STREAMS: Final = (ERRORS, EVENTS)
 ARCHIVE_DIR: Final = "archive"
 SPOOL_DIR: Final = "spool"
 KEY_NAME: Final = "redaction.key"
+WATCH_DIR: Final = "watch"
 
 _NAME: Final = re.compile(
     r"(?P<stream>errors|events)-(?P<day>\d{4}-\d{2}-\d{2})"
@@ -107,6 +109,7 @@ __all__ = [
     "KEY_NAME",
     "SPOOL_DIR",
     "STREAMS",
+    "WATCH_DIR",
     "LogFile",
     "day_file_name",
     "list_log_files",

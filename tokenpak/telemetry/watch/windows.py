@@ -203,9 +203,11 @@ class Windows:
         now = series.expect(middle)
         then = series.expect(middle - self.rules.window)
         chance = self._chance(count, now.mean, now.variance)
-        longer = self._chance(
-            count + last, now.mean + then.mean, now.variance + then.variance
-        )
+        longer = 1.0
+        if count > now.mean:  # or the window before would be told of again
+            longer = self._chance(
+                count + last, now.mean + then.mean, now.variance + then.variance
+            )
         limit = _CHANCE if name == TOTAL else _CHANCE_OF_TYPE
         state: Literal["spike", "between", "quiet"] = "between"
         if chance >= _CHANCE_OVER and longer >= _CHANCE:

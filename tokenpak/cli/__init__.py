@@ -19,6 +19,7 @@ from tokenpak.cli.archive import archive
 from tokenpak.cli.demo import demo
 from tokenpak.cli.doctor import doctor
 from tokenpak.cli.export import export
+from tokenpak.cli.metrics import metrics
 from tokenpak.cli.options import HELP
 from tokenpak.cli.prune import prune
 from tokenpak.cli.repair import repair
@@ -30,6 +31,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     demo,
     doctor,
     export,
+    metrics,
     prune,
     repair,
     verify,

@@ -17,7 +17,7 @@ signal handlers, finalizers, forked children and asyncio tasks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
@@ -343,14 +343,29 @@ class ErrorLogger:
         """
         self._record_event(event, request_id, context)
 
-    def get_metrics(self) -> dict[str, int]:
+    def get_metrics(
+        self, *, scope: str = "process", by: Sequence[str] = ("error_type",)
+    ) -> dict[Any, int]:
         """
         Return how many errors of each type this process has logged, since it began.
+
+        Args:
+            scope: ``"machine"``: all in the log, of all processes, since its counters
+                were begun.
+            by: for that: some of error_type, provider, model and kind; several make
+                tuples as keys.
+
+        Raises:
+            SettingError: there is no such scope, or not by these.
 
         >>> ErrorLogger().get_metrics()
         {}
         """
-        return self._errors_by_type.by_type()
+        if scope == "process" and tuple(by) == ("error_type",):
+            return self._errors_by_type.by_type()
+        from tokenpak.telemetry.metrics.machine import errors_by  # noqa: PLC0415
+
+        return errors_by(self._settings.log_dir, scope, by)
 
     def stats(self) -> Stats:
         """Return what became of the records of this process."""

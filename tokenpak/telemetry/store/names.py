@@ -6,6 +6,7 @@ What the files of a log directory are called, and which day is theirs.
     archive/errors-2026-03-24.1.jsonl.gz  records that came after the day was archived
     spool/                                what has been accepted and not yet appended
     redaction.key                         of the marks in the place of secrets
+    metrics/                              what was counted, and up to where
     watch/                                what `tokenpak telemetry watch` remembers
 
 A *stream* is a series of daily files.  Days are UTC (S3).  Pure functions on names,
@@ -25,6 +26,7 @@ STREAMS: Final = (ERRORS, EVENTS)
 
 ARCHIVE_DIR: Final = "archive"
 SPOOL_DIR: Final = "spool"
+METRICS_DIR: Final = "metrics"
 KEY_NAME: Final = "redaction.key"
 WATCH_DIR: Final = "watch"
 
@@ -107,6 +109,7 @@ __all__ = [
     "ERRORS",
     "EVENTS",
     "KEY_NAME",
+    "METRICS_DIR",
     "SPOOL_DIR",
     "STREAMS",
     "WATCH_DIR",

@@ -40,6 +40,8 @@ from tokenpak.telemetry.store.pieces import Piece, judge, whole_lines
 from tokenpak.telemetry.store.spool import HEAD_BYTES
 
 _CHUNK: Final = 256 * 1024
+_PROBE: Final = 4096
+"""Bytes; enough to see that nothing waits."""
 _TRIES: Final = 100
 """How often a head is read until it stands still; it changes some 50 times a second."""
 _HEAD: Final = HEADER_WORDS * WORD
@@ -156,26 +158,51 @@ class SpoolView:
         """Return where in the file *lines* begin."""
         return HEAD_BYTES + lines.slot * self._segment_bytes + lines.start
 
-    def chunks(self, lines: Lines) -> Iterator[bytes]:
+    def waiting(self) -> tuple[int, int]:
+        """
+        Return how many bytes, and whole lines, are not in the log.
+
+        Raises:
+            OSError: the file cannot be read on.
+
+        """
+        size = count = 0
+        for lines in self.stretches():
+            for chunk in self.chunks(lines, _PROBE):
+                used = chunk.find(b"\0")
+                part = chunk if used < 0 else chunk[:used]
+                size += len(part)
+                count += part.count(b"\n")
+                if used >= 0:
+                    break
+        return size, count
+
+    def chunks(self, lines: Lines, first: int = _CHUNK) -> Iterator[bytes]:
         """
         Yield the bytes of *lines*, to the end of their segment.
 
         Behind the lines come zeros.  It ends early when the owner has used the slot
         again: then they are in the log.
 
+        Args:
+            lines: one of stretches().
+            first: bytes of the first chunk.
+
         Raises:
             OSError: the file cannot be read on.
 
         """
         start = lines.start
+        size = first
         while start < self._segment_bytes:
-            size = min(_CHUNK, self._segment_bytes - start)
+            size = min(size, self._segment_bytes - start)
             offset = HEAD_BYTES + lines.slot * self._segment_bytes + start
             chunk = os.pread(self._fd, size, offset)
             if not chunk or not self._still_holds(lines):
                 return
             yield chunk
             start += len(chunk)
+            size = _CHUNK
 
     def _still_holds(self, lines: Lines) -> bool:
         word = os.pread(self._fd, WORD, (_SLOTS + lines.slot) * WORD)

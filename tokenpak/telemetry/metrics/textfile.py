@@ -1,0 +1,28 @@
+"""
+A file that is replaced as a whole, so that nobody reads half of it.
+
+For node exporter's textfile collector, which may be another user: mode 0644.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+
+def replace_file(path: str, body: bytes) -> None:
+    """Replace the file *path* as a whole; raises OSError."""
+    directory, name = os.path.split(os.path.abspath(path))
+    fd, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
+    try:
+        with open(fd, "wb") as file:
+            file.write(body)
+            if hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+__all__ = ["replace_file"]

@@ -292,9 +292,7 @@ def test_r1_a_directory_that_is_not_there_has_no_errors(
 Step = tuple[str, int]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(
-            ["append", "tear", "archive", "prune", "scrape", "restart"]
-        ),
+        st.sampled_from(["append", "tear", "archive", "prune", "scrape", "restart"]),
         st.integers(0, 3),
     ),
     max_size=25,

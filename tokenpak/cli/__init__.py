@@ -16,6 +16,7 @@ import click
 
 import tokenpak
 from tokenpak.cli.archive import archive
+from tokenpak.cli.dashboard import dashboard
 from tokenpak.cli.demo import demo
 from tokenpak.cli.doctor import doctor
 from tokenpak.cli.export import export
@@ -23,17 +24,20 @@ from tokenpak.cli.metrics import metrics
 from tokenpak.cli.options import HELP
 from tokenpak.cli.prune import prune
 from tokenpak.cli.repair import repair
+from tokenpak.cli.rules import rules
 from tokenpak.cli.verify import verify
 from tokenpak.cli.watch import watch
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     archive,
+    dashboard,
     demo,
     doctor,
     export,
     metrics,
     prune,
     repair,
+    rules,
     verify,
     watch,
 )

@@ -33,6 +33,7 @@ def _when(
         raise click.BadParameter(f"{value!r} is not {e.expected}.") from None
 
 
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24}
 _BYTES: Final[dict[str, int]] = {
     "": 1,
@@ -54,6 +55,20 @@ def as_age(
             f"{value!r} is not an age like 30d (days), 12h (hours) or 2w (weeks)."
         )
     return timedelta(hours=int(match[1]) * _HOURS[match[2]])
+
+
+def as_span(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> float | None:
+    """Return the seconds that an option says: ``30s``, ``5m``, ``1h``, ``1d``."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})([smhd])", value.strip(), re.ASCII)
+    if match is None:
+        raise click.BadParameter(
+            f"{value!r} is not a span of time like 30s, 5m (minutes), 1h or 1d (days)."
+        )
+    return float(int(match[1]) * _SECONDS[match[2]])
 
 
 def as_size(
@@ -150,6 +165,7 @@ def existing_log_dir(given: str | None) -> str:
 __all__ = [
     "as_age",
     "as_size",
+    "as_span",
     "existing_log_dir",
     "in_bytes",
     "log_dir_option",

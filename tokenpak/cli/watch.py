@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from tokenpak.cli.interrupt import Interrupt, interruptible
-from tokenpak.cli.options import HELP, existing_log_dir, log_dir_option
+from tokenpak.cli.options import HELP, as_span, existing_log_dir, log_dir_option
 from tokenpak.cli.output import say
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.store.names import WATCH_DIR
@@ -22,25 +21,10 @@ if TYPE_CHECKING:
     from tokenpak.telemetry.watch import Alert, Target, Watcher
 
 STATE_NAME: Final = "state.json"
-_SPANS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TRIES: Final = (0.0, 1.0, 2.0)
 """Seconds before each attempt to tell somebody, with --once."""
 _STEP: Final = 0.2
 """Seconds after which it is looked whether somebody wants the watch to end."""
-
-
-def _span(
-    _ctx: click.Context, _param: click.Parameter, value: str | None
-) -> float | None:
-    """Return the seconds that an option says: ``30s``, ``5m``, ``1h``, ``1d``."""
-    if value is None:
-        return None
-    match = re.fullmatch(r"(\d{1,6})([smhd])", value.strip(), re.ASCII)
-    if match is None:
-        raise click.BadParameter(
-            f"{value!r} is not a span of time like 30s, 5m (minutes), 1h or 1d (days)."
-        )
-    return float(int(match[1]) * _SPANS[match[2]])
 
 
 @click.command(
@@ -74,7 +58,7 @@ somebody could not be told; or the log directory cannot be read; 2 wrong usage.
     "--interval",
     default="10s",
     show_default=True,
-    callback=_span,
+    callback=as_span,
     metavar="T",
     help="How long between two looks at the log.",
 )
@@ -82,7 +66,7 @@ somebody could not be told; or the log directory cannot be read; 2 wrong usage.
     "--window",
     default="5m",
     show_default=True,
-    callback=_span,
+    callback=as_span,
     metavar="T",
     help="Errors of so long are counted together; 30s to 1h.",
 )
@@ -114,7 +98,7 @@ somebody could not be told; or the log directory cannot be read; 2 wrong usage.
     "--learning",
     default="1d",
     show_default=True,
-    callback=_span,
+    callback=as_span,
     metavar="T",
     help="Spikes and new types are told when the log goes back so far.",
 )
@@ -122,7 +106,7 @@ somebody could not be told; or the log directory cannot be read; 2 wrong usage.
     "--quiet",
     default="15m",
     show_default=True,
-    callback=_span,
+    callback=as_span,
     metavar="T",
     help="A new or critical type is over when it has not come for so long.",
 )

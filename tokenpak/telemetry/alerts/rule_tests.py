@@ -51,6 +51,7 @@ class _Time:
     def __init__(self, limits: Thresholds) -> None:
         self.step = max(1, limits.window // 5)
         longest = max(limits.usual + limits.window, HOUR, limits.no_writer)
+        longest = max(longest, limits.new_for)
         steps = math.ceil(max(limits.interval, longest / _EVALUATIONS) / self.step)
         self.interval = steps * self.step
         event = (math.ceil(longest / self.interval) + 1) * steps

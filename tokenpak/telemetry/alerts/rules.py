@@ -66,6 +66,7 @@ def alert_rules(limits: Thresholds) -> list[AlertRule]:
     scraped = Series(WRITERS, job)
     known = f"and on ({INSTANCE}) {scraped.at(limits.window)}"
     learnt = f"and on ({INSTANCE}) {scraped.at(limits.usual)}"
+    before = scraped.at(max(limits.usual, limits.new_for))
     an_hour = limits.budget / 24 * limits.burn
     a_window = an_hour * limits.window / HOUR
     return [
@@ -83,7 +84,7 @@ def alert_rules(limits: Thresholds) -> list[AlertRule]:
         AlertRule(
             "TokenpakNewErrorType",
             f"{of_type.at()} unless on ({INSTANCE}, error_type) "
-            f"{of_type.at(limits.new_for)} {learnt}",
+            f"{of_type.at(limits.new_for)} and on ({INSTANCE}) {before}",
             0,
             "warning",
             "{{ $labels.instance }}: {{ $labels.error_type }} was never seen before",
@@ -100,8 +101,8 @@ def alert_rules(limits: Thresholds) -> list[AlertRule]:
             "{{ $value | humanize }} errors in " + window,
             f"More than {limits.spike_factor:g} times what is usual for that provider.",
             "See the provider's status page, and the kind of the errors: rate_limit "
-            "and overloaded pass, quota and auth do not. Route its calls to another one if "
-            "you can.",
+            "and overloaded pass, quota and auth do not. Route its calls to another "
+            "one if you can.",
         ),
         AlertRule(
             "TokenpakCriticalErrors",

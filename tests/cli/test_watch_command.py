@@ -128,6 +128,24 @@ def test_watch_its_files_are_no_strays(log_dir: Path) -> None:
     assert "stray" not in result.output
 
 
+def test_watch_its_variables_are_no_wrong_settings(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Doctor knows that they are not the logger's; and they are used."""
+    history(log_dir)
+    with receiving() as receiver:
+        monkeypatch.setenv("TOKENPAK_WATCH_SLACK", receiver.address)
+        write(log_dir, "AuthenticationError")
+        run(log_dir, "--once")
+        assert len(receiver.bodies) == 1
+
+    result = CliRunner().invoke(
+        main, ["telemetry", "doctor", "--log-dir", str(log_dir)]
+    )
+
+    assert "TOKENPAK_WATCH" not in result.output
+
+
 def test_watch_runs_until_it_is_told_to_end(log_dir: Path) -> None:
     """It tells a webhook within its interval, keeps out a second one, ends quietly."""
     history(log_dir)

@@ -61,9 +61,9 @@ def test_watch_alertmanager_gets_its_own_form(receiver: Receiver) -> None:
     assert receiver.paths == ["/api/v2/alerts"]
     assert firing["labels"]["alertname"] == CRITICAL
     assert firing["labels"]["error_type"] == one_line(HOSTILE)
-    assert firing["startsAt"] == "2027-01-15T07:59:00.000Z"
-    assert firing["endsAt"] == "2027-01-15T08:15:00.000Z"
-    assert over["endsAt"] == "2027-01-15T08:00:00.000Z"
+    assert firing["startsAt"] == "2027-01-15T07:59:00.000000Z"
+    assert firing["endsAt"] == "2027-01-15T08:15:00.000000Z"
+    assert over["endsAt"] == "2027-01-15T08:00:00.000000Z"
 
 
 def test_watch_a_webhook_gets_what_alertmanager_would_send(receiver: Receiver) -> None:
@@ -225,7 +225,7 @@ def test_watch_names_of_targets_are_short() -> None:
 def test_watch_a_line_says_what_when_and_why() -> None:
     """For a terminal, or cron's mail."""
     assert text_line(make_alert(text="AuthenticationError")) == (
-        "2027-01-15T07:59:00.000Z FIRING CriticalError [critical] AuthenticationError "
-        "has been logged: AuthenticationError"
+        "2027-01-15T07:59:00.000000Z FIRING CriticalError [critical] "
+        "AuthenticationError has been logged: AuthenticationError"
     )
     assert " RESOLVED " in text_line(make_alert(over=True))

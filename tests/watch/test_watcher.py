@@ -141,18 +141,21 @@ def test_watch_a_storms_summary_counts_for_what_it_held_back(log: Log) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"\0" * 100, b"{}\n{}", "valid"],
+    [b"", b"\0" * 100, b"{}\n{}", 0, 1, 2],
 )
 def test_watch_a_damaged_state_is_put_aside_and_begun_anew(
-    log: Log, damage: bytes | str
+    log: Log, damage: bytes | int
 ) -> None:
     """It says so, wakes nobody for the past, and goes on."""
     log.history()
     log.start().look(NOW, 0)
     if isinstance(damage, bytes):
         log.state.write_bytes(damage)
-    else:  # a checksum that is right, of something else
-        Memory(str(log.state)).save({"window": 300.0, "parts": [[], {}, 7]})
+    else:  # a checksum that is right, of a part that is wrong
+        memory = Memory(str(log.state))
+        state = memory.load()
+        state["parts"][damage] = {"window": 7}
+        memory.save(state)
 
     watcher = log.start()
     watcher.look(NOW + 10, 0)
@@ -238,6 +241,16 @@ def test_watch_a_log_that_goes_away_is_said_and_comes_back(log: Log) -> None:
     watcher.look(NOW + 3, 3)
 
     assert log.friend.told == ["CriticalError/AuthenticationError firing"]
+
+
+def test_watch_the_first_error_of_an_empty_log_is_not_history(log: Log) -> None:
+    """Also if the next look is late."""
+    log.start().look(NOW, 0)
+
+    log.write(NOW + 1, "AuthenticationError")
+    log.start(NOW + 3000).look(NOW + 3000, 0)
+
+    assert log.friend.told[0] == "CriticalError/AuthenticationError firing"
 
 
 def test_watch_another_window_is_learnt_anew(log: Log) -> None:

@@ -79,9 +79,9 @@ class Conditions:
         if when < max(self.tell_from, now - _STALE):
             return
         if self._critical(name) or (failure.kind and self._critical_kind(failure.kind)):
-            self._fire_at_once(CRITICAL, "critical", name, failure, when)
+            self._fire_at_once(CRITICAL, "critical", name, failure, now)
         elif (new and self._has_learnt) or f"{NEW_TYPE}/{name}" in self.firing:
-            self._fire_at_once(NEW_TYPE, "warning", name, failure, when)
+            self._fire_at_once(NEW_TYPE, "warning", name, failure, now)
 
     def catch_up(self, until: float, now: float) -> None:
         """
@@ -137,7 +137,7 @@ class Conditions:
         return seen is None
 
     def _fire_at_once(
-        self, name: str, severity: str, error_type: str, failure: Failure, when: float
+        self, name: str, severity: str, error_type: str, failure: Failure, now: float
     ) -> None:
         alert = self.firing.get(f"{name}/{error_type}")
         if alert is None:
@@ -161,11 +161,13 @@ class Conditions:
                 severity=severity,
                 summary=one_line(summary),
                 example=one_line(failure.message),
-                starts_at=when,
+                starts_at=min(failure.when, now),
             )
             self.firing[alert.key] = alert
         alert.count += failure.number
-        alert.last_seen = max(alert.last_seen, when)
+        # When it was read, not when it was logged: what is read late is not over before
+        # anybody could be told.
+        alert.last_seen = max(alert.last_seen, now)
 
     def _apply(self, judged: Judged, *, quiet: bool, told: bool) -> None:
         """Fire and end spikes by what *judged* says; *quiet*: the window is over."""

@@ -123,7 +123,7 @@ def _labelled(alert: Alert) -> dict[str, dict[str, str]]:
 def _iso(when: float) -> str:
     return (
         datetime.fromtimestamp(when, UTC)
-        .isoformat(timespec="milliseconds")
+        .isoformat(timespec="microseconds")
         .replace("+00:00", "Z")
     )
 

@@ -59,9 +59,15 @@ class Watcher:
         self._memory = memory
         self._say = say
         self._rules = rules
-        self._follower = Follower(log_dir, learn_days)
-        self._conditions = Conditions(rules)
-        self._outbox = Outbox(targets, say)
+        self._make: tuple[Callable[[], Any], ...] = (
+            lambda: Follower(log_dir, learn_days),
+            lambda: Conditions(rules),
+            lambda: Outbox(targets, say),
+        )
+        self._follower: Follower
+        self._conditions: Conditions
+        self._outbox: Outbox
+        self._use([make() for make in self._make])
         self._saved: int | None = None
         self._said: dict[str, str] = {}
         """What is wrong now, by what it is about: it is said when it changes."""
@@ -86,28 +92,33 @@ class Watcher:
             now: seconds since the epoch.
 
         """
-        self._conditions.tell_from = now - self._rules.window
-        state = None
+        state, restored = None, False
         try:
             state = self._memory.load()
         except (DamagedStateError, OSError) as e:
             self._begin_anew(str(e))
         if state is not None:
             try:
-                self._restore(state)
+                restored = self._restore(state)
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
                 self._begin_anew("it does not hold what it should")
+        if not restored:
+            self._conditions.tell_from = now - self._rules.window
         self._known = {alert.identity for alert in self.firing}
 
-    def _restore(self, state: Any) -> None:
+    def _restore(self, state: Any) -> bool:
         if state["window"] != self._rules.window:
             self._say("The window is another one than before: learning anew.")
-            return
-        follower, conditions, outbox = state["parts"]
-        self._follower.restore(follower)
-        self._conditions.restore(conditions)
-        self._outbox.restore(outbox)
-        self._conditions.tell_from = 0.0
+            return False
+        # All of them or none: positions without what was learnt would learn nothing.
+        parts = [make() for make in self._make]
+        for part, data in zip(parts, state["parts"], strict=True):
+            part.restore(data)
+        self._use(parts)
+        return True
+
+    def _use(self, parts: Sequence[Any]) -> None:
+        self._follower, self._conditions, self._outbox = parts
 
     def _begin_anew(self, why: str) -> None:
         self._say(

@@ -1,5 +1,6 @@
 """
-Write what the code knows best into the reference: settings, commands, facts, redaction.
+Write what the code knows best into the reference: settings, commands, facts, redaction,
+metrics.
 
 What is above the mark in a page is written by hand, and kept.
 
@@ -28,6 +29,8 @@ from tokenpak.telemetry.capture.privacy.personal import PERSONAL
 from tokenpak.telemetry.capture.privacy.rule import Rule
 from tokenpak.telemetry.capture.privacy.text import SCHEMES
 from tokenpak.telemetry.capture.privacy.tokens import TOKENS
+from tokenpak.telemetry.metrics.families import FAMILIES, Family
+from tokenpak.telemetry.metrics.tally import BUCKETS
 from tokenpak.telemetry.settings import MIB, OPTIONS, Option
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -161,6 +164,22 @@ def _source(address: str) -> str:
     return f"[{address.split('/')[2].removeprefix('www.')}]({address})"
 
 
+def metrics() -> str:
+    """Return a section for each metric."""
+    return "\n".join(_metric(family) for family in FAMILIES)
+
+
+def _metric(family: Family) -> str:
+    lines = [f"- Kind: {family.kind}"]
+    if family.labels:
+        lines.append(f"- Labels: {_names(family.labels)}")
+    if family.kind == "histogram":
+        bounds = ", ".join(f"{bound:g}" for bound in BUCKETS)
+        lines.append(f"- Buckets, in {family.unit}: {bounds}")
+    text = "\n".join(lines)
+    return f"## `{family.sample}`\n\n{_lines(family.help)}\n\n{text}\n"
+
+
 def pages() -> dict[Path, str]:
     """Return the text of each page: its head, which is kept, and what is made."""
     made = {
@@ -168,6 +187,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "cli.md": commands(),
         REFERENCE / "exception-facts.md": kinds(),
         REFERENCE / "redaction.md": redaction(),
+        REFERENCE / "metrics.md": metrics(),
     }
     texts = {}
     for path, text in made.items():

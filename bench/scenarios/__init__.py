@@ -35,6 +35,7 @@ MODULES: Final = (
     "budget",
     "instructions",
     "writer_work",
+    "scrape",
     "import_time",
     "deaths",
     "kill",

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tokenpak.telemetry import doctor, error_logger, errors, read
+from tokenpak.telemetry.metrics import prometheus
 from tokenpak.telemetry.queue import recovery
 from tokenpak.telemetry.store import archive, manage, retention
 
@@ -27,6 +28,10 @@ PUBLIC = {
     **{name: getattr(error_logger, name) for name in error_logger.__all__},
     **{name: getattr(read, name) for name in read.__all__},
     **{name: getattr(doctor, name) for name in doctor.__all__},
+    **{
+        name: getattr(prometheus, name)
+        for name in ("Collector", "register", "wsgi_app", "asgi_app", "write_textfile")
+    },
     "recover": recovery.recover,
     "Recovered": recovery.Recovered,
     "archive_days": manage.archive_days,
@@ -82,7 +87,7 @@ def test_every_public_name_has_a_section() -> None:
     """What the modules offer is on the page, and the page has nothing else."""
     names = set(PUBLIC) | set(METHODS)
     chapters = {"API", "Logging", "Reading", "Recovering", "Archiving", "Examining"}
-    chapters |= {"Errors"}
+    chapters |= {"Counting", "Errors"}
 
     assert set(sections_of(API)) == names | chapters
 

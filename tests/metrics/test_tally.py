@@ -61,7 +61,7 @@ def test_m1_errors_are_counted_by_type_provider_model_and_kind() -> None:
 def test_m1_durations_costs_and_tokens_are_sums_of_integers() -> None:
     """Of errors and of events; what they are named by other providers counts too."""
     tally = Tally()
-    context = {"model": "m", "provider": "p", "duration_ms": 2350}
+    context: dict[str, Any] = {"model": "m", "provider": "p", "duration_ms": 2350}
 
     tally.add(error(**context, cost_estimate=0.045, input_tokens=7), "errors")
     tally.add(error(**context, cost_estimate=0.1, prompt_tokens=2), "errors")

@@ -172,7 +172,7 @@ def alert_rules(limits: Thresholds) -> list[AlertRule]:
         AlertRule(
             "TokenpakMetricsAbsent",
             f"absent({WRITERS}{{{job}}})",
-            max(limits.hold, limits.window),
+            max(limits.hold, limits.no_writer),
             "warning",
             "No metrics of tokenpak telemetry",
             "Without them no other of these alerts can fire.",

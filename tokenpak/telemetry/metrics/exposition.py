@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from tokenpak.telemetry.metrics.families import FAMILIES, Family
-from tokenpak.telemetry.metrics.health import Health, HealthLook
+from tokenpak.telemetry.metrics.health import Health, HealthLook, Logger
 from tokenpak.telemetry.metrics.labels import escaped, label_set
 from tokenpak.telemetry.metrics.machine import MachineCounts, View
 from tokenpak.telemetry.metrics.tally import BUCKETS, Count, Durations, Exemplar, Labels
@@ -38,12 +38,13 @@ class Exposition:
 
     Args:
         counts: of the directory.
+        logger: of this process, if its own figures shall be shown.
 
     """
 
-    def __init__(self, counts: MachineCounts) -> None:
+    def __init__(self, counts: MachineCounts, logger: Logger | None = None) -> None:
         self._counts = counts
-        self._health = HealthLook(counts.log_dir, counts.spool_dir)
+        self._health = HealthLook(counts.log_dir, counts.spool_dir, logger)
         self._texts: dict[str, dict[Labels, str]] = {}
         self._made: dict[Form, tuple[int, list[str]]] = {}
 

@@ -10,6 +10,7 @@ at the moment of the scrape.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
@@ -54,6 +55,27 @@ def _one(value: float) -> Mapping[Labels, Any]:
 
 def _dollars(view: View) -> Mapping[Labels, Any]:
     return {labels: nano / _BILLION for labels, nano in view.tally.cost.items()}
+
+
+def _process(
+    name: str, help_text: str, key: str, labels: tuple[str, ...] = ("pid",)
+) -> Family:
+    def values(_view: View, health: Health) -> Mapping[Labels, Any]:
+        if health.process is None:
+            return {}
+        pid, value = str(os.getpid()), health.process[key]
+        if isinstance(value, Mapping):
+            return {(pid, reason): number for reason, number in value.items()}
+        return {(pid,): value}
+
+    return Family(
+        f"tokenpak_telemetry_{name}",
+        "counter",
+        f"{help_text}  Of the process that answers, if its logger was named.",
+        labels,
+        values,
+        steady=False,
+    )
 
 
 FAMILIES: Final = (
@@ -222,6 +244,24 @@ FAMILIES: Final = (
         ("problem",),
         lambda view, health: {(p,): 1 for p in (*view.problems, *health.problems)},
         steady=False,
+    ),
+    _process("batches", "Appends to the log.", "batches"),
+    _process("appended_bytes", "Bytes of them.", "written_bytes"),
+    _process(
+        "write_errors",
+        "Attempts to append that failed; they are made again.",
+        "write_errors",
+    ),
+    _process(
+        "recovered_records",
+        "Records of dead processes that were appended.",
+        "recovered",
+    ),
+    _process(
+        "given_up_records",
+        "Records that were dropped, sampled away or held back in a storm.",
+        "dropped",
+        ("pid", "reason"),
     ),
 )
 

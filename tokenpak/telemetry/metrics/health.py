@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Protocol
 
 from tokenpak.telemetry.metrics.tally import Labels, count
 from tokenpak.telemetry.store.names import STREAMS
@@ -31,6 +32,13 @@ def _untold() -> dict[Labels, int]:
     return {(reason, stream): 0 for stream in STREAMS for reason in DROP_REASONS}
 
 
+class Logger(Protocol):
+    """What is asked of an ErrorLogger."""
+
+    def stats(self) -> Mapping[str, Any]:
+        """Return what became of the records of this process."""
+
+
 @dataclass
 class Health:
     """Gauges, by their label values."""
@@ -42,6 +50,8 @@ class Health:
     writers: dict[Labels, int] = field(default_factory=_zeros)
     orphans: dict[Labels, int] = field(default_factory=_zeros)
     problems: tuple[str, ...] = ()
+    process: Mapping[str, Any] | None = None
+    """What the logger of this process says of itself; None: it was not named."""
 
 
 class HealthLook:
@@ -51,11 +61,15 @@ class HealthLook:
     Args:
         log_dir: absolute.
         spool_dir: as the setting.
+        logger: of this process, if its own figures shall be shown.
 
     """
 
-    def __init__(self, log_dir: str, spool_dir: str | None) -> None:
+    def __init__(
+        self, log_dir: str, spool_dir: str | None, logger: Logger | None = None
+    ) -> None:
         self._log_dir = log_dir
+        self._logger = logger
         self._spool_dir = spool_dir
         self._places: tuple[float, list[str]] = (float("-inf"), [])
 
@@ -71,6 +85,8 @@ class HealthLook:
                 continue  # recovered meanwhile
             except OSError:
                 unreadable += 1
+        if self._logger is not None:
+            health.process = self._logger.stats()
         if unreadable:
             health.problems = ("unreadable_spool",)
         return health
@@ -102,4 +118,4 @@ def _look(view: SpoolView, health: Health) -> None:
     count(health.writers if lives else health.orphans, stream)
 
 
-__all__ = ["Health", "HealthLook"]
+__all__ = ["Health", "HealthLook", "Logger"]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Exemplar
+from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 
 from tokenpak.telemetry.metrics.exposition import (
@@ -32,7 +32,7 @@ from tokenpak.telemetry.metrics.exposition import (
     timestamp_of,
 )
 from tokenpak.telemetry.metrics.families import FAMILIES, Family
-from tokenpak.telemetry.metrics.health import Health, HealthLook
+from tokenpak.telemetry.metrics.health import Health, HealthLook, Logger
 from tokenpak.telemetry.metrics.machine import MachineCounts, View, machine_counts
 from tokenpak.telemetry.metrics.tally import BUCKETS, Count, Durations
 from tokenpak.telemetry.metrics.textfile import replace_file
@@ -54,6 +54,7 @@ class Collector:
         log_dir: default ``$TOKENPAK_LOG_DIR``, else ``~/.tokenpak/logs``.
         max_label_sets: of each metric, before further ones are counted as ``other``.
             Default 1,000.
+        logger: this process's, to show the metrics that have its pid as well.
 
     Raises:
         SettingError: max_label_sets is less than 1.
@@ -65,9 +66,11 @@ class Collector:
         log_dir: str | os.PathLike[str] | None = None,
         *,
         max_label_sets: int | None = None,
+        logger: Logger | None = None,
     ) -> None:
         self._counts: MachineCounts = machine_counts(log_dir, max_label_sets)
-        self._health = HealthLook(self._counts.log_dir, self._counts.spool_dir)
+        self._health = HealthLook(self._counts.log_dir, self._counts.spool_dir, logger)
+        self._steady: tuple[int, list[Metric]] = (-1, [])
 
     @property
     def log_dir(self) -> str:
@@ -82,7 +85,14 @@ class Collector:
     def collect(self) -> list[Metric]:
         """Count what is new, and return all metrics."""
         health = self._health.look()
-        return self._counts.read(lambda view: _metrics(view, health))
+        return self._counts.read(lambda view: self._metrics(view, health))
+
+    def _metrics(self, view: View, health: Health) -> list[Metric]:
+        edition, steady = self._steady
+        if edition != view.edition:
+            steady = [_filled(f, view, health) for f in FAMILIES if f.steady]
+            self._steady = (view.edition, steady)
+        return [*steady, *(_filled(f, view, health) for f in FAMILIES if not f.steady)]
 
 
 def register(
@@ -90,6 +100,7 @@ def register(
     log_dir: str | os.PathLike[str] | None = None,
     *,
     max_label_sets: int | None = None,
+    logger: Logger | None = None,
 ) -> Collector:
     """
     Add the counts to *registry*; may be called again, also in each worker.
@@ -98,6 +109,7 @@ def register(
         registry: default: that of ``prometheus_client`` itself.
         log_dir: as for Collector.
         max_label_sets: as for Collector.
+        logger: as for Collector.
 
     Returns:
         The collector, which ``registry.unregister()`` takes.
@@ -112,7 +124,7 @@ def register(
         from prometheus_client import REGISTRY  # noqa: PLC0415  (as it is now)
 
         registry = REGISTRY
-    collector = Collector(log_dir, max_label_sets=max_label_sets)
+    collector = Collector(log_dir, max_label_sets=max_label_sets, logger=logger)
     known, before = _registered.get(id(registry), (None, collector))
     if known is registry and before.log_dir == collector.log_dir:
         try:
@@ -127,21 +139,19 @@ def register(
 _registered: dict[int, tuple[CollectorRegistry, Collector]] = {}
 
 
-def _metrics(view: View, health: Health) -> list[Metric]:
-    metrics = []
-    for family in FAMILIES:
-        metric = _metric(family)
-        for labels, value in family.values(view, health).items():
-            named = dict(zip(family.labels, labels, strict=True))
-            if isinstance(value, Durations):
-                _add_histogram(metric, named, value)
-            elif isinstance(value, Count):
-                exemplar = _exemplar(value.exemplar)
-                metric.add_sample(family.sample, named, value.value, exemplar=exemplar)
-            else:
-                metric.add_sample(family.sample, named, value)
-        metrics.append(metric)
-    return metrics
+def _filled(family: Family, view: View, health: Health) -> Metric:
+    metric = _metric(family)
+    add, name, names = metric.samples.append, family.sample, family.labels
+    for labels, value in family.values(view, health).items():
+        named = dict(zip(names, labels, strict=True))
+        if type(value) is Durations:
+            _add_histogram(metric, named, value)
+        elif type(value) is Count:
+            exemplar = _exemplar(value.exemplar)
+            add(Sample(name, named, value.value, None, exemplar))
+        else:
+            add(Sample(name, named, value))
+    return metric
 
 
 def _metric(family: Family) -> Metric:
@@ -185,6 +195,7 @@ def wsgi_app(
     log_dir: str | os.PathLike[str] | None = None,
     *,
     max_label_sets: int | None = None,
+    logger: Logger | None = None,
 ) -> WSGIApplication:
     """
     Return a WSGI application that answers every request with the metrics.
@@ -192,12 +203,13 @@ def wsgi_app(
     Args:
         log_dir: as for Collector.
         max_label_sets: as for Collector.
+        logger: as for Collector.
 
     Raises:
         SettingError: max_label_sets is less than 1.
 
     """
-    exposition = Exposition(machine_counts(log_dir, max_label_sets))
+    exposition = Exposition(machine_counts(log_dir, max_label_sets), logger)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         form = form_for(environ.get("HTTP_ACCEPT", ""))
@@ -216,6 +228,7 @@ def asgi_app(
     log_dir: str | os.PathLike[str] | None = None,
     *,
     max_label_sets: int | None = None,
+    logger: Logger | None = None,
 ) -> AsgiApplication:
     """
     Return an ASGI application that answers every request with the metrics.
@@ -225,12 +238,13 @@ def asgi_app(
     Args:
         log_dir: as for Collector.
         max_label_sets: as for Collector.
+        logger: as for Collector.
 
     Raises:
         SettingError: max_label_sets is less than 1.
 
     """
-    exposition = Exposition(machine_counts(log_dir, max_label_sets))
+    exposition = Exposition(machine_counts(log_dir, max_label_sets), logger)
 
     async def app(scope: _Scope, receive: _Receive, send: _Send) -> None:
         if scope["type"] == "lifespan":

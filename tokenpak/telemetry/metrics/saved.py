@@ -13,6 +13,7 @@ S5  0600, in a directory 0700; for the group, too, where the log is.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import time
@@ -94,6 +95,8 @@ class SavedCounts:
 
     def _open(self, path: str) -> int:
         group = used_by_group(self._log_dir)
+        if os.path.islink(self._dir):
+            raise OSError(errno.ELOOP, "is a symbolic link, not followed", self._dir)
         if not os.path.isdir(self._dir):
             if not os.path.isdir(self._log_dir):
                 raise FileNotFoundError(self._log_dir)

@@ -273,6 +273,8 @@ class Tally:
         for name in ("errors", "events"):
             table = getattr(tally, name)
             for labels, value, exemplar in saved[name]:
+                if exemplar is not None and len(exemplar) != 3:
+                    raise ValueError("no exemplar")
                 table[_labels(labels)] = Count(_natural(value), exemplar)
         for labels, microseconds, buckets, exemplars in saved["durations"]:
             if len(buckets) != len(BUCKETS) + 1 or len(exemplars) != len(buckets):
@@ -317,7 +319,7 @@ def _exemplar(record: Mapping[str, Any], value: float) -> Exemplar | None:
 
 
 def _labels(saved: list[str]) -> Labels:
-    if not all(type(value) is str for value in saved):
+    if not set(map(type, saved)) <= {str}:
         raise TypeError("labels are text")
     return tuple(saved)
 

@@ -72,6 +72,13 @@ def _health_rate(name: str, by: str) -> Query:
     )
 
 
+def _worker(name: str) -> Query:
+    """Return the rate of what each process counts for itself."""
+    metric = f"tokenpak_telemetry_{name}_total{{{_PLACE}}}"
+    expr = f"sum(rate({metric}{_RATE})) or vector(0)"
+    return Query(expr, name.replace("_", " "))
+
+
 ROWS: Final = (
     Row(
         "Errors",
@@ -286,6 +293,7 @@ ROWS: Final = (
                 "short",
                 (
                     _health("scrape_problems"),
+                    _worker("write_errors"),
                     _health("count_troubles_total"),
                     _health("malformed_lines_total"),
                     _health("label_sets_overflowed_total"),
@@ -293,6 +301,26 @@ ROWS: Final = (
                 ),
                 6,
                 "Should be 0.",
+            ),
+            Panel(
+                "What the processes do",
+                "timeseries",
+                "cps",
+                (
+                    _worker("batches"),
+                    _worker("recovered_records"),
+                    _worker("given_up_records"),
+                ),
+                12,
+                "Where workers show their own metrics; 0 elsewhere.",
+            ),
+            Panel(
+                "Bytes appended",
+                "timeseries",
+                "Bps",
+                (_worker("appended_bytes"),),
+                12,
+                "Where workers show their own metrics; 0 elsewhere.",
             ),
         ),
     ),

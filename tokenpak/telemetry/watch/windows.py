@@ -27,10 +27,10 @@ _MOST_ENTRIES: Final = 50_000
 TOTAL: Final = ""
 """The name of the series of all errors."""
 OTHER: Final = "(other)"
-_CHANCE: Final = 1e-5
-"""Of calling a usual window a spike: once in a year of windows of five minutes, if the
-world were as simple as the model.  The rest of one a week is for the world."""
-_CHANCE_OF_TYPE: Final = 1e-6
+_CHANCE: Final = 3e-5
+"""Of calling a usual window a spike: three times in a year of windows of five minutes,
+if the world were as simple as the model.  The rest of one a week is for the world."""
+_CHANCE_OF_TYPE: Final = 5e-6
 """Of one type: each is one more chance to be wrong."""
 _CHANCE_OVER: Final = 1e-3
 _LARGEST: Final = 3

@@ -17,6 +17,7 @@ import click
 import tokenpak
 from tokenpak.cli.archive import archive
 from tokenpak.cli.completion import completion
+from tokenpak.cli.dashboard import dashboard
 from tokenpak.cli.demo import demo
 from tokenpak.cli.doctor import doctor
 from tokenpak.cli.export import export
@@ -26,13 +27,16 @@ from tokenpak.cli.options import HELP
 from tokenpak.cli.prune import prune
 from tokenpak.cli.repair import repair
 from tokenpak.cli.report import report
+from tokenpak.cli.rules import rules
 from tokenpak.cli.show import show
 from tokenpak.cli.sql import sql
 from tokenpak.cli.tail import tail
 from tokenpak.cli.verify import verify
+from tokenpak.cli.watch import watch
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     archive,
+    dashboard,
     demo,
     doctor,
     export,
@@ -41,10 +45,12 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     prune,
     repair,
     report,
+    rules,
     show,
     sql,
     tail,
     verify,
+    watch,
 )
 """The commands of ``tokenpak telemetry``."""
 

@@ -56,6 +56,7 @@ def _where(
         raise click.BadParameter(f"{e.value!r}: expected {e.expected}.") from None
 
 
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24}
 _BYTES: Final[dict[str, int]] = {
     "": 1,
@@ -77,6 +78,20 @@ def as_age(
             f"{value!r} is not an age like 30d (days), 12h (hours) or 2w (weeks)."
         )
     return timedelta(hours=int(match[1]) * _HOURS[match[2]])
+
+
+def as_span(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> float | None:
+    """Return the seconds that an option says: ``30s``, ``5m``, ``1h``, ``1d``."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})([smhd])", value.strip(), re.ASCII)
+    if match is None:
+        raise click.BadParameter(
+            f"{value!r} is not a span of time like 30s, 5m (minutes), 1h or 1d (days)."
+        )
+    return float(int(match[1]) * _SECONDS[match[2]])
 
 
 def as_size(
@@ -233,6 +248,7 @@ def existing_log_dir(given: str | None) -> str:
 __all__ = [
     "as_age",
     "as_size",
+    "as_span",
     "complete_directory",
     "complete_file",
     "existing_log_dir",

@@ -16,6 +16,8 @@ from tokenpak.telemetry.settings import (
 )
 
 _PREFIX: Final = "TOKENPAK_"
+_NO_SETTINGS: Final = ("TOKENPAK_WATCH_", "TOKENPAK_ALERT_")
+"""Of `tokenpak telemetry watch`, not of a logger."""
 
 
 def settings_in_force(log_dir: str | None, environ: Mapping[str, str]) -> Settings:
@@ -54,6 +56,8 @@ def check_settings(
     wrong = False
     for name in sorted(environ):
         if not name.startswith(_PREFIX) or not environ[name]:
+            continue
+        if name.startswith(_NO_SETTINGS):
             continue
         if name not in known:
             wrong = True

@@ -23,6 +23,7 @@ from tokenpak.telemetry.store.names import (
     KEY_NAME,
     METRICS_DIR,
     SPOOL_DIR,
+    WATCH_DIR,
     parse_log_name,
 )
 from tokenpak.telemetry.store.spool import NEW_PREFIX, SUFFIX
@@ -63,12 +64,12 @@ def find_strays(
             reason = judge(path, name)
             if reason is not None:
                 yield Finding("stray", path, None, None, reason)
-            elif name not in {ARCHIVE_DIR, METRICS_DIR, SPOOL_DIR}:
+            elif name not in {ARCHIVE_DIR, METRICS_DIR, SPOOL_DIR, WATCH_DIR}:
                 yield from _exposed(path, open_to)
 
 
 def _in_log_dir(path: str, name: str) -> str | None:
-    if name in {ARCHIVE_DIR, METRICS_DIR, SPOOL_DIR}:
+    if name in {ARCHIVE_DIR, METRICS_DIR, SPOOL_DIR, WATCH_DIR}:
         return None if os.path.isdir(path) else "is not a directory"
     if name == KEY_NAME:
         return None

@@ -7,6 +7,7 @@ What the files of a log directory are called, and which day is theirs.
     spool/                                what has been accepted and not yet appended
     redaction.key                         of the marks in the place of secrets
     metrics/                              what was counted, and up to where
+    watch/                                what `tokenpak telemetry watch` remembers
 
 A *stream* is a series of daily files.  Days are UTC (S3).  Pure functions on names,
 but for list_log_files(), which lists directories and opens nothing.
@@ -27,6 +28,7 @@ ARCHIVE_DIR: Final = "archive"
 SPOOL_DIR: Final = "spool"
 METRICS_DIR: Final = "metrics"
 KEY_NAME: Final = "redaction.key"
+WATCH_DIR: Final = "watch"
 
 _NAME: Final = re.compile(
     r"(?P<stream>errors|events)-(?P<day>\d{4}-\d{2}-\d{2})"
@@ -110,6 +112,7 @@ __all__ = [
     "METRICS_DIR",
     "SPOOL_DIR",
     "STREAMS",
+    "WATCH_DIR",
     "LogFile",
     "day_file_name",
     "list_log_files",

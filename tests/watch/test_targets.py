@@ -1,0 +1,231 @@
+"""Who is told gets it right, and cannot be made to do anything else by an error."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.watch.alerts import CRITICAL, Alert, one_line
+from tokenpak.telemetry.watch.forms import slack_form, text_line
+from tokenpak.telemetry.watch.targets import (
+    Command,
+    NotToldError,
+    Target,
+    alertmanager,
+    slack,
+    webhook,
+)
+
+from .receiver import Receiver, receiving
+
+NOW = 1_800_000_000.0
+HOSTILE = '"}], <!channel> & $(touch owned) `touch owned`; touch owned\n\0\ud800'
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as running:
+        yield running
+
+
+def make_alert(*, over: bool = False, text: str = HOSTILE) -> Alert:
+    return Alert(
+        name=CRITICAL,
+        error_type=one_line(text),
+        severity="critical",
+        summary=one_line(f"{text} has been logged"),
+        example=one_line(text),
+        starts_at=NOW - 60,
+        ends_at=NOW if over else None,
+    )
+
+
+def test_watch_alertmanager_gets_its_own_form(receiver: Receiver) -> None:
+    """Of its API v2, at its path; what is over says when."""
+    alertmanager(receiver.address).tell([make_alert(), make_alert(over=True)], NOW)
+
+    ((firing, over),) = receiver.bodies
+    assert receiver.paths == ["/api/v2/alerts"]
+    assert firing["labels"]["alertname"] == CRITICAL
+    assert firing["labels"]["error_type"] == one_line(HOSTILE)
+    assert firing["startsAt"] == "2027-01-15T07:59:00.000000Z"
+    assert firing["endsAt"] == "2027-01-15T08:15:00.000000Z"
+    assert over["endsAt"] == "2027-01-15T08:00:00.000000Z"
+
+
+def test_watch_a_webhook_gets_what_alertmanager_would_send(receiver: Receiver) -> None:
+    """Version 4, with the status of each alert and of all."""
+    webhook(receiver.address + "/hook?x=1").tell([make_alert(over=True)], NOW)
+
+    (body,) = receiver.bodies
+    assert receiver.paths == ["/hook?x=1"]
+    assert (body["version"], body["status"]) == ("4", "resolved")
+    assert body["alerts"][0]["annotations"]["example"] == one_line(HOSTILE)
+
+
+def test_watch_slack_is_not_made_to_mention_anybody(receiver: Receiver) -> None:
+    """Its three special characters are escaped; what is over says so."""
+    slack(receiver.address).tell([make_alert(), make_alert(over=True)], NOW)
+
+    (body,) = receiver.bodies
+    assert set(body) == {"text"}
+    assert "&lt;!channel&gt; &amp;" in body["text"]
+    assert "<" not in body["text"]
+    assert "(over)" in body["text"].splitlines()[-1]
+    many = slack_form([make_alert()] * 50, NOW)["text"]
+    assert many.endswith("and 30 more")
+
+
+def test_watch_user_and_password_are_sent_as_such(receiver: Receiver) -> None:
+    """Basic authentication, out of the address."""
+    address = receiver.address.replace("http://", "http://me:p%40ss@")
+
+    webhook(address).tell([make_alert()], NOW)
+
+    assert receiver.headers[0]["Authorization"] == "Basic bWU6cEBzcw=="
+
+
+@pytest.mark.parametrize("status", [301, 302, 400, 404, 429, 500, 503])
+def test_watch_any_other_answer_is_a_failure(receiver: Receiver, status: int) -> None:
+    """Also being sent elsewhere, which would lose the alert."""
+    receiver.status = status
+
+    with pytest.raises(NotToldError, match=str(status)):
+        webhook(receiver.address).tell([make_alert()], NOW)
+
+    assert receiver.paths == ["/"]
+
+
+def test_watch_nobody_there_is_a_failure_that_tells_no_secret() -> None:
+    """Neither the message nor the name holds more of the address than its host."""
+    target = slack("http://127.0.0.1:9/services/SECRET")
+
+    with pytest.raises(NotToldError) as caught:
+        target.tell([make_alert()], NOW)
+
+    assert "refused" in str(caught.value)
+    assert "SECRET" not in f"{caught.value} {target.name} {target.identity}"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "hooks.slack.com/x",
+        "file:///etc/passwd",
+        "http://",
+        "http://h:x/",
+        "http://a b/",
+        "http://h/\r\nX: y",
+        "ftp://h/",
+        "http://hé/",
+        "http://[::1/",
+    ],
+)
+def test_watch_what_is_no_address_is_refused(address: str) -> None:
+    """When the watch starts, not when something burns."""
+    for kind in (alertmanager, slack, webhook):
+        with pytest.raises(SettingError, match="https://host/path") as caught:
+            kind(address)
+        assert address == "" or address not in str(caught.value)
+
+
+def script(tmp_path: Path, text: str) -> Command:
+    path = tmp_path / "told.py"
+    path.write_text(text)
+    return Command(f"'{sys.executable}' '{path}' '$HOME'", timeout=20)
+
+
+def test_watch_a_command_is_told_without_a_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its environment and stdin; nothing in an error is run, or an argument."""
+    monkeypatch.chdir(tmp_path)
+    command = script(
+        tmp_path,
+        "import json, os, sys\n"
+        "told = {k: v for k, v in os.environ.items() if k.startswith('TOKENPAK_A')}\n"
+        "data = [sys.argv[1:], told, json.load(sys.stdin)]\n"
+        "json.dump(data, open('told.json', 'w'))\n",
+    )
+
+    command.tell([make_alert()], NOW)
+
+    arguments, environment, body = json.loads((tmp_path / "told.json").read_text())
+    assert arguments == ["$HOME"]
+    assert environment["TOKENPAK_ALERT_STATUS"] == "firing"
+    assert environment["TOKENPAK_ALERT_EXAMPLE"] == one_line(HOSTILE)
+    assert body["alerts"][0]["labels"]["severity"] == "critical"
+    assert not (tmp_path / "owned").exists()
+
+
+def test_watch_a_command_that_fails_has_not_been_told(tmp_path: Path) -> None:
+    """By its status; by not being there; by not reading what it is told."""
+    with pytest.raises(NotToldError, match="exit status 3"):
+        script(tmp_path, "raise SystemExit(3)").tell([make_alert()], NOW)
+    with pytest.raises(NotToldError, match="No such file"):
+        Command("/no/such/program").tell([make_alert()], NOW)
+    script(tmp_path, "import os; os.close(0)").tell([make_alert()], NOW)
+    for wrong in ("", "'unfinished"):
+        with pytest.raises(SettingError):
+            Command(wrong)
+
+
+def test_watch_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
+    """Or each alert would leave one behind."""
+    path = tmp_path / "hang.py"
+    path.write_text(
+        "import os, sys, time\n"
+        "pid = os.fork()\n"
+        "if pid: open('pid', 'w').write(str(pid))\n"
+        "time.sleep(600)\n"
+    )
+    command = Command(f"sh -c 'cd {tmp_path} && {sys.executable} hang.py'", timeout=2)
+
+    with pytest.raises(NotToldError, match="no end after 2 seconds"):
+        command.tell([make_alert()], NOW)
+
+    pid = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 20
+    while _runs(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _runs(pid: int) -> bool:
+    done = subprocess.run(
+        ["ps", "-o", "state=", "-p", str(pid)], capture_output=True, check=False
+    )
+    return done.stdout.strip() not in {b"", b"Z"}
+
+
+def test_watch_names_of_targets_are_short() -> None:
+    """A kind and a host or a program."""
+    targets: list[Target] = [slack("https://hooks.slack.com/x/y"), Command("/a/b c d")]
+
+    assert [target.name for target in targets] == [
+        "slack (hooks.slack.com)",
+        "command (b)",
+    ]
+
+
+def test_watch_a_line_says_what_when_and_why() -> None:
+    """For a terminal, or cron's mail."""
+    assert text_line(make_alert(text="AuthenticationError")) == (
+        "2027-01-15T07:59:00.000000Z FIRING CriticalError [critical] "
+        "AuthenticationError has been logged: AuthenticationError"
+    )
+    assert " RESOLVED " in text_line(make_alert(over=True))

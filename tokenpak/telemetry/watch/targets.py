@@ -1,0 +1,259 @@
+"""
+Whom alerts are told: a webhook, a command, or whoever reads the output.
+
+What an error says never meets a shell: a command is started as it was written, and what
+there is to tell comes in its environment and, as JSON, on its standard input.  An
+address may hold a secret (Slack's does), so what is said of a target names its host.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+
+import orjson
+
+from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.watch.alerts import Alert
+from tokenpak.telemetry.watch.forms import (
+    Form,
+    alertmanager_form,
+    slack_form,
+    webhook_form,
+)
+
+TIMEOUT: Final = 10.0
+"""Seconds that a webhook may take for each step of its answer."""
+COMMAND_TIMEOUT: Final = 60.0
+_ALERTS_PATH: Final = "/api/v2/alerts"
+
+
+class NotToldError(Exception):
+    """A target could not be told; the text says why, without its address."""
+
+
+class Target(Protocol):
+    """Somebody to tell."""
+
+    @property
+    def name(self) -> str:
+        """How it is called in messages."""
+
+    @property
+    def identity(self) -> str:
+        """What it is known by in the state: nobody can tell the address from it."""
+
+    @property
+    def batch(self) -> int:
+        """How many alerts it takes at once."""
+
+    @property
+    def repeat(self) -> float:
+        """Seconds after which it must be told again what still fires; 0: never."""
+
+    def tell(self, alerts: Sequence[Alert], now: float) -> None:
+        """
+        Tell *alerts*.
+
+        Raises:
+            NotToldError: to be tried again.
+
+        """
+
+
+class Webhook:
+    """
+    An address that takes JSON.
+
+    Args:
+        kind: what it is, for messages.
+        address: ``http://`` or ``https://``; user and password in it are sent as basic
+            authentication.
+        form: of the body.
+        repeat: see Target.
+
+    Raises:
+        SettingError: that is no such address.
+
+    """
+
+    batch = 100
+
+    def __init__(
+        self, kind: str, address: str, form: Form, repeat: float = 0.0
+    ) -> None:
+        parts = _checked(kind, address)
+        self._address = urlunsplit(
+            (parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, "")
+        )
+        self._form = form
+        self._headers = {"Content-Type": "application/json"}
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            token = base64.b64encode(pair.encode()).decode()
+            self._headers["Authorization"] = f"Basic {token}"
+        self.name = f"{kind} ({parts.hostname})"
+        self.identity = _digest(f"{kind} {address}")
+        self.repeat = repeat
+
+    def tell(self, alerts: Sequence[Alert], now: float) -> None:
+        """Send a POST; everything but a 2xx is a failure."""
+        # Imported here: they take longer than all else, and not everybody needs them.
+        from http.client import HTTPException  # noqa: PLC0415
+        from urllib.error import HTTPError  # noqa: PLC0415
+        from urllib.request import (  # noqa: PLC0415
+            HTTPRedirectHandler,
+            Request,
+            build_opener,
+        )
+
+        class Stay(HTTPRedirectHandler):
+            """A POST that is led elsewhere becomes a GET, and tells nobody."""
+
+            def redirect_request(self, *_arguments: Any) -> None:
+                return None
+
+        body = orjson.dumps(self._form(alerts, now))
+        request = Request(self._address, body, self._headers)  # noqa: S310  (checked)
+        try:
+            with build_opener(Stay).open(request, timeout=TIMEOUT):
+                pass
+        except HTTPError as e:
+            e.close()
+            raise NotToldError(f"it answered {e.code}") from None
+        except OSError as e:
+            reason = getattr(e, "reason", None)
+            text = getattr(reason, "strerror", None) or e.strerror or reason or e
+            raise NotToldError(str(text)) from None
+        except HTTPException as e:
+            raise NotToldError(f"its answer is no HTTP ({type(e).__name__})") from None
+
+
+def alertmanager(address: str, repeat: float = 60.0) -> Webhook:
+    """Return Alertmanager at *address*, its root or that of its API."""
+    parts = _checked("alertmanager", address)
+    if not parts.path.endswith(_ALERTS_PATH):
+        path = parts.path.rstrip("/") + _ALERTS_PATH
+        address = urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+    return Webhook("alertmanager", address, alertmanager_form, repeat)
+
+
+def slack(address: str) -> Webhook:
+    """Return an incoming webhook of Slack, or of what takes the same."""
+    return Webhook("slack", address, slack_form)
+
+
+def webhook(address: str) -> Webhook:
+    """Return somebody who takes what Alertmanager sends to webhooks."""
+    return Webhook("webhook", address, webhook_form)
+
+
+class Command:
+    """
+    A program that is started for each alert.
+
+    Args:
+        line: the program and its arguments, quoted as for a shell; none is started.
+        timeout: seconds, after which it is killed.
+
+    Raises:
+        SettingError: the quotes don't match, or there is nothing.
+
+    """
+
+    batch = 1
+    repeat = 0.0
+
+    def __init__(self, line: str, timeout: float = COMMAND_TIMEOUT) -> None:
+        try:
+            self._arguments = shlex.split(line)
+        except ValueError:
+            self._arguments = []
+        if not self._arguments:
+            raise SettingError("command", line, "a program and its arguments")
+        self._timeout = timeout
+        self.name = f"command ({os.path.basename(self._arguments[0])})"
+        self.identity = _digest(f"command {line}")
+
+    def tell(self, alerts: Sequence[Alert], now: float) -> None:
+        """Run it once for each of *alerts*."""
+        for alert in alerts:
+            self._run(alert, orjson.dumps(webhook_form([alert], now)))
+
+    def _run(self, alert: Alert, body: bytes) -> None:
+        environment = {
+            **os.environ,
+            "TOKENPAK_ALERT_STATUS": alert.status,
+            "TOKENPAK_ALERT_NAME": alert.name,
+            "TOKENPAK_ALERT_SEVERITY": alert.severity,
+            "TOKENPAK_ALERT_ERROR_TYPE": alert.error_type,
+            "TOKENPAK_ALERT_SUMMARY": alert.summary,
+            "TOKENPAK_ALERT_EXAMPLE": alert.example,
+        }
+        try:
+            child = subprocess.Popen(  # noqa: S603  (no shell; the operator's words)
+                self._arguments,
+                env=environment,
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as e:
+            raise NotToldError(getattr(e, "strerror", None) or str(e)) from None
+        try:
+            child.communicate(body, timeout=self._timeout)
+        except subprocess.TimeoutExpired:
+            raise NotToldError(f"no end after {self._timeout:g} seconds") from None
+        finally:
+            if child.poll() is None:
+                # With all that it has started.
+                if hasattr(os, "killpg"):
+                    os.killpg(child.pid, signal.SIGKILL)
+                else:
+                    child.kill()
+                child.wait()
+        if child.returncode:
+            raise NotToldError(f"exit status {child.returncode}")
+
+
+def _checked(kind: str, address: str) -> SplitResult:
+    """Return the parts of *address*, or say that it is none."""
+    expected = "an address like https://host/path"
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        raise SettingError(kind, "that address", expected) from None
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or not address.isascii()
+        or not address.isprintable()
+        or " " in address
+    ):
+        raise SettingError(kind, "that address", expected)
+    return parts
+
+
+def _digest(text: str) -> str:
+    data = text.encode(errors="surrogatepass")
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+__all__ = [
+    "COMMAND_TIMEOUT",
+    "TIMEOUT",
+    "Command",
+    "NotToldError",
+    "Target",
+    "Webhook",
+    "alertmanager",
+    "slack",
+    "webhook",
+]

@@ -12,7 +12,7 @@ from tokenpak.cli.rules import write_text
     context_settings=HELP,
     epilog="""
 \b
-Example:
+Examples:
   tokenpak telemetry dashboard -o tokenpak.json
 
 In Grafana: Dashboards, New, Import, and the file.  Or put it where a provider of

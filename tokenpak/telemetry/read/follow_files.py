@@ -398,12 +398,12 @@ def _is_it(path: str, each: Followed) -> bool:
     """Return whether *path* begins as what was read of *each*."""
     try:
         fd = os.open(path, READ_FLAGS)
+        try:
+            return _begins_as(fd, each)
+        finally:
+            os.close(fd)
     except OSError:
         return True  # as far as can be known
-    try:
-        return _begins_as(fd, each)
-    finally:
-        os.close(fd)
 
 
 def _begins_as(fd: int, each: Followed) -> bool:

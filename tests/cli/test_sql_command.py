@@ -442,8 +442,9 @@ def test_a_file_has_whole_cells_also_from_a_terminal(
     """What is cut on a terminal is not in a file."""
     ours, theirs = pty.openpty()
     args = ["--log-dir", log_dir, "-o", tmp_path / "out", "SELECT repeat('x', 99) AS x"]
+    words = [*COMMAND, *map(str, args)]
     try:
-        subprocess.run([*COMMAND, *args], stdout=theirs, check=True, timeout=SECONDS)
+        subprocess.run(words, stdout=theirs, check=True, timeout=SECONDS)
     finally:
         os.close(theirs)
         os.close(ours)
@@ -480,7 +481,7 @@ def test_s5_whoever_ends_it_nothing_is_left(
         read, write = os.pipe()
         process = subprocess.Popen(
             [
-                *(*COMMAND, "--log-dir", log_dir, "-o", tmp_path / "out.csv"),
+                *(*COMMAND, "--log-dir", str(log_dir), "-o", str(tmp_path / "out.csv")),
                 *("--format", "csv", f"FROM errors; {statement}"),
             ],
             env={**os.environ, "TMPDIR": str(place)},

@@ -114,7 +114,7 @@ def sql(
     kept out, and told of on stderr.
     """
     # Imported here: --help needs not load it.
-    from tokenpak.telemetry.read.export import refuse_log_file  # noqa: PLC0415
+    from tokenpak.telemetry.read.export import _refuse_log_file  # noqa: PLC0415
     from tokenpak.telemetry.read.sql import SqlError, SqlSession  # noqa: PLC0415
 
     query = make_query(**wanted)
@@ -128,7 +128,7 @@ def sql(
     recover_quietly(place)
     try:
         if output is not None:
-            refuse_log_file(place, os.path.realpath(output))
+            _refuse_log_file(place, os.path.realpath(output))
         with (
             like_ctrl_c(),
             SqlSession(
@@ -188,14 +188,14 @@ def _answer(session: SqlSession, text: str, form: str, output: str | None) -> No
 def _target(output: str | None) -> Iterator[IO[bytes]]:
     """Yield stdout, a pipe or device, or a file that replaces *output* at the end."""
     # Imported here: --help needs not load it.
-    from tokenpak.telemetry.read.export import is_replaceable  # noqa: PLC0415
+    from tokenpak.telemetry.read.export import _is_replaceable  # noqa: PLC0415
 
     if output is None:
         yield cast("IO[bytes]", sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
     target = os.path.realpath(output)
-    if not is_replaceable(target):
+    if not _is_replaceable(target):
         with open(target, "wb") as out:
             yield out
         return

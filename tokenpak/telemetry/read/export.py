@@ -121,8 +121,8 @@ def export_to_file(
 
     """
     target = os.path.realpath(path)
-    refuse_log_file(log_dir, target)
-    if not is_replaceable(target):
+    _refuse_log_file(log_dir, target)
+    if not _is_replaceable(target):
         with open(target, "wb") as out:
             return export_records(log_dir, out, query=query, form=form, pending=pending)
     folder, name = os.path.split(target)
@@ -165,7 +165,7 @@ def _pieces(
     yield tail if tally.records else empty
 
 
-def is_replaceable(target: str) -> bool:
+def _is_replaceable(target: str) -> bool:
     """Return whether *target* is a file, or nothing yet."""
     try:
         mode = os.stat(target).st_mode
@@ -174,8 +174,7 @@ def is_replaceable(target: str) -> bool:
     return stat.S_ISREG(mode)
 
 
-def refuse_log_file(log_dir: str | os.PathLike[str], target: str) -> None:
-    """Raise SettingError if *target*, a real path, is a file of the log."""
+def _refuse_log_file(log_dir: str | os.PathLike[str], target: str) -> None:
     home = os.path.realpath(log_dir)
     if os.path.dirname(target) in {home, os.path.join(home, ARCHIVE_DIR)} and (
         parse_log_name(target) is not None
@@ -190,6 +189,4 @@ __all__ = [
     "Writable",
     "export_records",
     "export_to_file",
-    "is_replaceable",
-    "refuse_log_file",
 ]

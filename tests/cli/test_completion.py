@@ -154,3 +154,19 @@ def test_without_a_name_it_is_the_users_shell() -> None:
     unknown = run(main, ["completion"], env={"SHELL": "/bin/tcsh"})
     assert unknown.exit_code == 1
     assert "tcsh" in unknown.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_script_that_cannot_be_written_is_told_of() -> None:
+    """``tokenpak completion fish > FILE`` on a full disk."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tokenpak", "completion", "zsh"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: the output cannot be written: ")

@@ -262,3 +262,33 @@ def test_wrong_usage_is_status_2(log_dir: Path) -> None:
     assert run("--log-dir", log_dir, "-n", "-1").exit_code == 2
     assert run("--log-dir", log_dir, "--format", "xml").exit_code == 2
     assert run("--log-dir", log_dir, "--since", "2026-13-01").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "args", [["tail"], ["tail", "-f"], ["show", "req-1"], ["sql", "SELECT 1"]]
+)
+def test_a_closed_stdout_is_told_of(log_dir: Path, args: list[str]) -> None:
+    """As of a service that has none; no traceback, and no endless following."""
+    words = [*COMMAND[:-1], args[0], "--log-dir", str(log_dir), *args[1:]]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Error: The output cannot be written: stdout is closed.\n"
+
+
+def test_names_of_files_are_not_sent_to_the_terminal(log_dir: Path) -> None:
+    """A spool of a shared directory has the name that another user has given it."""
+    folder = log_dir / "spool"
+    folder.mkdir()
+    (folder / "\x1b]0;x\x07\u202e.spool").write_bytes(b"x")
+    for command in (["tail"], ["show", "req-1"]):
+        words = ["telemetry", *command, "--log-dir", str(log_dir)]
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0
+        assert "\\x1b]0;x\\x07\\u202e.spool" in result.stderr
+        assert "\x1b" not in result.stderr

@@ -343,6 +343,42 @@ def test_r1_idle_spools_are_glanced_at_only(
         assert list(follower.poll()) == []
 
 
+def test_r1_what_is_no_file_is_told_of_and_the_log_followed_on(tmp_path: Path) -> None:
+    """Pipes, directories and links of the names of log files."""
+    write_log(tmp_path, as_lines(make_records(1)))
+    (tmp_path / "archive").mkdir()
+
+    def make_odd(day: int) -> None:
+        os.mkfifo(tmp_path / f"errors-2026-03-{day}.jsonl")
+        (tmp_path / f"errors-2026-03-{day + 1}.jsonl").mkdir()
+        (tmp_path / f"errors-2026-03-{day + 2}.jsonl").symlink_to("/dev/zero")
+        os.mkfifo(tmp_path / "archive" / f"errors-2026-03-{day}.jsonl.gz")
+
+    make_odd(10)
+    with Follower(tmp_path) as follower:
+        assert ids(follower.last(2)) == ["req-0"]
+        assert list(follower.poll()) == []
+        make_odd(20)
+        problems = [item for item in follower.poll() if not isinstance(item, tuple)]
+        assert len(problems) >= 2
+        with (tmp_path / f"errors-{DAY}.jsonl").open("ab") as file:
+            file.write(as_lines([make_record(1)]))
+        assert ids(follower.poll()) == ["req-1"]
+
+
+def test_where_there_is_no_pread_the_log_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where there are no spools."""
+    write_log(tmp_path, as_lines(make_records(3)))
+    monkeypatch.delattr(os, "pread")
+    with Follower(tmp_path) as follower:
+        assert ids(follower.last(2)) == ["req-1", "req-2"]
+        with (tmp_path / f"errors-{DAY}.jsonl").open("ab") as file:
+            file.write(as_lines([make_record(3)]))
+        assert ids(follower.poll()) == ["req-3"]
+
+
 @pytest.mark.parametrize("keep_open", [True, False])
 def test_a_glance_sees_a_line_in_the_segment_and_in_the_next(
     tmp_path: Path, keep_open: bool

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,25 @@ def test_r1_a_note_that_makes_no_sense_is_reported(tmp_path: Path) -> None:
 
     assert records == RECORDS[:1]
     assert "damaged note" in report.reason
+
+
+@pytest.mark.parametrize("word", [8, 24 + 3, 24 + 5, 24 + 7])
+def test_q1_a_note_of_a_place_that_is_none_is_reported_and_left(
+    tmp_path: Path, word: int
+) -> None:
+    """By who reads and by who recovers; neither ends with an OverflowError."""
+    spool = noted_orphan(tmp_path, LINES[0], len(LINES[0]))
+    with open(str(spool.path), "r+b") as file:
+        file.seek(word * 8)
+        file.write((2**64 - 2).to_bytes(8, sys.byteorder))
+
+    records, (report,) = read_both(tmp_path)
+
+    assert records == RECORDS[:1]
+    assert "damaged note" in report.reason
+    (left,) = recover(str(tmp_path)).left
+    assert "damaged note" in left
+    assert os.path.exists(str(spool.path))
 
 
 def test_r1_looking_into_a_spool_changes_nothing(tmp_path: Path) -> None:

@@ -55,7 +55,22 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
 """The commands of ``tokenpak telemetry``."""
 
 
+class _Commands(click.Group):
+    """Commands whose output may not find its place: a disk is full."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what it cannot print is told in a sentence."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # | head: it has what it wants; click ends quietly
+            raise
+        except OSError as e:
+            what = e.filename or "the output cannot be written"
+            raise click.ClickException(f"{what}: {e.strerror or e}.") from None
+
+
 @click.group(
+    cls=_Commands,
     context_settings=HELP,
     epilog="""
 \b
@@ -70,20 +85,6 @@ Exit status: that of the command; 2 wrong usage.
 @click.version_option(tokenpak.__version__, prog_name="tokenpak")
 def main() -> None:
     """Tools for applications that call LLMs."""
-
-
-class _Commands(click.Group):
-    """Commands whose output may not find its place: a disk is full."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what it cannot print is told in a sentence."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # | head: it has what it wants; click ends quietly
-            raise
-        except OSError as e:
-            what = e.filename or "the output cannot be written"
-            raise click.ClickException(f"{what}: {e.strerror or e}.") from None
 
 
 @main.group(

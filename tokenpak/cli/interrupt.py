@@ -74,4 +74,25 @@ def interruptible() -> Iterator[Interrupt]:
             signal.signal(number, handler)
 
 
-__all__ = ["Interrupt", "interruptible"]
+@contextmanager
+def like_ctrl_c() -> Iterator[None]:
+    """
+    Let SIGTERM and SIGHUP within do what Ctrl-C does: end, and clean up.
+
+    For a command that only has something temporary to delete.
+    """
+    before = {}
+    try:
+        for number in _SIGNALS:
+            if signal.getsignal(number) == signal.SIG_DFL:  # not of nohup
+                before[number] = signal.signal(number, signal.default_int_handler)
+    except ValueError:  # not the main thread: a program that calls the command
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+__all__ = ["Interrupt", "interruptible", "like_ctrl_c"]

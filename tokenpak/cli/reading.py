@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from tokenpak.cli.display import visible
 from tokenpak.telemetry.read import MalformedLine
 from tokenpak.telemetry.settings import resolve_settings
 from tokenpak.telemetry.store.places import readable_spool_directories
@@ -24,7 +26,8 @@ def tell_damage(damage: Damage) -> None:
         )
     else:
         text = f"Not read, or not to the end: {damage.file} ({damage.reason})."
-    click.echo(text.encode("utf-8", "backslashreplace").decode(), err=True)
+    # A spool's name is what another user of a shared directory has given it.
+    click.echo(visible(text), err=True)
 
 
 def recover_quietly(log_dir: str) -> None:
@@ -44,6 +47,12 @@ def recover_quietly(log_dir: str) -> None:
         pass
 
 
+def need_stdout() -> None:
+    """End with a sentence if stdout is closed: Python has None for it then."""
+    if sys.stdout is None:
+        raise click.ClickException("The output cannot be written: stdout is closed.")
+
+
 def let_go_of_stdout() -> None:
     """Let the last flush of stdout succeed: ``| head`` has what it wants."""
     devnull = os.open(os.devnull, os.O_WRONLY)
@@ -51,4 +60,4 @@ def let_go_of_stdout() -> None:
     os.close(devnull)
 
 
-__all__ = ["let_go_of_stdout", "recover_quietly", "tell_damage"]
+__all__ = ["let_go_of_stdout", "need_stdout", "recover_quietly", "tell_damage"]

@@ -20,7 +20,12 @@ from tokenpak.cli.options import (
     make_query,
     time_options,
 )
-from tokenpak.cli.reading import let_go_of_stdout, recover_quietly, tell_damage
+from tokenpak.cli.reading import (
+    let_go_of_stdout,
+    need_stdout,
+    recover_quietly,
+    tell_damage,
+)
 from tokenpak.cli.tail import color_option
 from tokenpak.telemetry.read.strict import encode
 from tokenpak.telemetry.store.names import STREAMS
@@ -67,6 +72,7 @@ def show(
     In full, with contexts and stack traces.
     """
     query = make_query(request_id=request_id, **wanted)
+    need_stdout()
     place = existing_log_dir(log_dir)
     recover_quietly(place)
     try:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import click
 
 from tokenpak.cli.display import shorten, visible, width
+from tokenpak.cli.interrupt import like_ctrl_c
 from tokenpak.cli.options import (
     HELP,
     complete_file,
@@ -27,7 +28,12 @@ from tokenpak.cli.options import (
     make_query,
     time_options,
 )
-from tokenpak.cli.reading import let_go_of_stdout, recover_quietly, tell_damage
+from tokenpak.cli.reading import (
+    let_go_of_stdout,
+    need_stdout,
+    recover_quietly,
+    tell_damage,
+)
 from tokenpak.telemetry.errors import SettingError
 
 if TYPE_CHECKING:
@@ -108,23 +114,31 @@ def sql(
     kept out, and told of on stderr.
     """
     # Imported here: --help needs not load it.
+    from tokenpak.telemetry.read.export import _refuse_log_file  # noqa: PLC0415
     from tokenpak.telemetry.read.sql import SqlError, SqlSession  # noqa: PLC0415
 
     query = make_query(**wanted)
     place = existing_log_dir(log_dir)
-    text = sys.stdin.read() if statement == "-" else statement
-    to_terminal = form == "parquet" and output in {None, "-"} and sys.stdout.isatty()
-    if to_terminal:
+    text = _from_stdin() if statement == "-" else statement
+    if output in {None, "-"}:
+        output = None
+        need_stdout()
+    if form == "parquet" and _on_terminal(output):
         raise click.UsageError("Parquet is no text: give --output FILE, or a pipe.")
     recover_quietly(place)
     try:
-        with SqlSession(
-            place,
-            since=query.since,
-            until=query.until,
-            allow_files=allow_files,
-            on_damage=tell_damage,
-        ) as session:
+        if output is not None:
+            _refuse_log_file(place, os.path.realpath(output))
+        with (
+            like_ctrl_c(),
+            SqlSession(
+                place,
+                since=query.since,
+                until=query.until,
+                allow_files=allow_files,
+                on_damage=tell_damage,
+            ) as session,
+        ):
             _answer(session, text, form, output)
     except BrokenPipeError:
         let_go_of_stdout()
@@ -139,6 +153,20 @@ def sql(
         ) from None
 
 
+def _from_stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except AttributeError:
+        raise click.UsageError("There is no stdin to read a statement from.") from None
+    except UnicodeDecodeError:
+        raise click.ClickException("The statement is not UTF-8.") from None
+
+
+def _on_terminal(output: str | None) -> bool:
+    """Return whether people see the result at once, not a file or a program."""
+    return output is None and sys.stdout.isatty()
+
+
 def _answer(session: SqlSession, text: str, form: str, output: str | None) -> None:
     if form == "parquet":
         path = session.write_parquet(text)
@@ -147,19 +175,30 @@ def _answer(session: SqlSession, text: str, form: str, output: str | None) -> No
         return
     result = session.execute(text)
     with _target(output) as out:
-        pieces = {"table": _table, "csv": _csv, "json": _json, "jsonl": _jsonl}[form]
-        for piece in pieces(result):
+        if form == "table":
+            encoding = (sys.stdout.encoding if output is None else None) or "utf-8"
+            for line in _table(result, on_terminal=_on_terminal(output)):
+                out.write(line.encode(encoding, "backslashreplace"))
+            return
+        for piece in {"csv": _csv, "json": _json, "jsonl": _jsonl}[form](result):
             out.write(piece)
 
 
 @contextmanager
 def _target(output: str | None) -> Iterator[IO[bytes]]:
-    """Yield stdout, or a file that replaces *output* at the end."""
-    if output is None or output == "-":
+    """Yield stdout, a pipe or device, or a file that replaces *output* at the end."""
+    # Imported here: --help needs not load it.
+    from tokenpak.telemetry.read.export import _is_replaceable  # noqa: PLC0415
+
+    if output is None:
         yield cast("IO[bytes]", sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
     target = os.path.realpath(output)
+    if not _is_replaceable(target):
+        with open(target, "wb") as out:
+            yield out
+        return
     folder, name = os.path.split(target)
     fd, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
     try:
@@ -171,8 +210,8 @@ def _target(output: str | None) -> Iterator[IO[bytes]]:
         raise
 
 
-def _table(result: SqlResult) -> Iterator[bytes]:
-    most = _CELL if sys.stdout.isatty() else None
+def _table(result: SqlResult, *, on_terminal: bool) -> Iterator[str]:
+    most = _CELL if on_terminal else None
     rows = iter(result)
     first = [_cells(row, most) for row in itertools.islice(rows, _MEASURED)]
     head = [visible(name) for name in result.columns]
@@ -186,8 +225,8 @@ def _table(result: SqlResult) -> Iterator[bytes]:
     for row in itertools.chain(first, (_cells(row, most) for row in rows)):
         count += 1
         yield _line(row, widths, numeric)
-    if sys.stdout.isatty():
-        yield f"({count:,} row{'s'[: count != 1]})\n".encode()
+    if on_terminal:
+        yield f"({count:,} row{'s'[: count != 1]})\n"
 
 
 def _is_number(kind: str) -> bool:
@@ -203,13 +242,12 @@ def _cells(row: tuple[Any, ...], most: int | None) -> list[str]:
     return texts if most is None else [shorten(text, most) for text in texts]
 
 
-def _line(cells: list[str], widths: list[int], numeric: list[bool]) -> bytes:
+def _line(cells: list[str], widths: list[int], numeric: list[bool]) -> str:
     padded = []
     for cell, size, right in zip(cells, widths, numeric, strict=True):
         room = " " * max(0, size - width(cell))
         padded.append(room + cell if right else cell + room)
-    text = "  ".join(padded).rstrip(" ") + "\n"
-    return text.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
+    return "  ".join(padded).rstrip(" ") + "\n"
 
 
 def _csv(result: SqlResult) -> Iterator[bytes]:

@@ -24,7 +24,12 @@ from tokenpak.cli.options import (
     make_query,
     query_options,
 )
-from tokenpak.cli.reading import let_go_of_stdout, recover_quietly, tell_damage
+from tokenpak.cli.reading import (
+    let_go_of_stdout,
+    need_stdout,
+    recover_quietly,
+    tell_damage,
+)
 from tokenpak.telemetry.read.strict import encode
 
 if TYPE_CHECKING:
@@ -116,6 +121,7 @@ def tail(
         raise click.UsageError(f"--last: at most {_MOST:,}; for more there is export.")
     lines = lines if last is None else last
     query = make_query(**wanted)
+    need_stdout()
     place = existing_log_dir(log_dir)
     recover_quietly(place)
     show = _json_lines if form == "jsonl" else _Text(color=color, full=full)

@@ -20,6 +20,7 @@ from tokenpak.telemetry.read.lines import KEPT_BYTES, Block
 from tokenpak.telemetry.read.records import UnreadableFile
 from tokenpak.telemetry.read.scan import blocks_of, found_in
 from tokenpak.telemetry.read.source import OpenFile
+from tokenpak.telemetry.store.files import read_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +77,7 @@ def _as_blocks(data: bytes, offset: int) -> Iterator[Block]:
 
 
 def _read(fd: int, length: int, start: int) -> bytes:
-    data = os.pread(fd, length, start)
+    data = read_at(fd, length, start)
     if len(data) != length:  # somebody has cut it
         raise _ForwardsInsteadError
     return data

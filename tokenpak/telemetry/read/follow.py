@@ -166,6 +166,8 @@ class Follower:
             whole = os.fstat(own).st_size
             opened = OpenFile(file, own, whole if size is None else min(size, whole))
             return last_of(opened, count, accepts)
+        except OSError as e:  # a pipe, say
+            return [UnreadableFile(file.path, 0, e.strerror or str(e))]
         finally:
             if fd < 0:
                 os.close(own)

@@ -32,7 +32,7 @@ from tokenpak.telemetry.read.records import (
 )
 from tokenpak.telemetry.read.scan import blocks_of, end_of
 from tokenpak.telemetry.read.source import OpenFile
-from tokenpak.telemetry.store.files import READ_FLAGS
+from tokenpak.telemetry.store.files import READ_FLAGS, read_at
 from tokenpak.telemetry.store.names import ARCHIVE_DIR, LogFile, list_log_files
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class FollowedFiles:
             status = os.fstat(each.fd)
             each.size = status.st_size
             each.position = _line_start(each.fd, each.size)
-            each.head = os.pread(each.fd, _HEAD, 0)
+            each.head = read_at(each.fd, _HEAD, 0)
         except FileNotFoundError:
             return False
         except OSError as e:
@@ -211,7 +211,7 @@ class FollowedFiles:
             each.position = _line_start(fd, size)
         each.size = size
         if len(each.head) < _HEAD:
-            each.head = os.pread(fd, _HEAD, 0)
+            each.head = read_at(fd, _HEAD, 0)
         start = each.position
         for block in split_lines(_chunks(fd, start, size)):
             placed = block._replace(offset=start + block.offset)
@@ -398,17 +398,17 @@ def _is_it(path: str, each: Followed) -> bool:
     """Return whether *path* begins as what was read of *each*."""
     try:
         fd = os.open(path, READ_FLAGS)
+        try:
+            return _begins_as(fd, each)
+        finally:
+            os.close(fd)
     except OSError:
         return True  # as far as can be known
-    try:
-        return _begins_as(fd, each)
-    finally:
-        os.close(fd)
 
 
 def _begins_as(fd: int, each: Followed) -> bool:
     size = len(each.head)
-    return os.fstat(fd).st_size >= size and os.pread(fd, size, 0) == each.head
+    return os.fstat(fd).st_size >= size and read_at(fd, size, 0) == each.head
 
 
 def _identity(path: str) -> Identity:
@@ -432,7 +432,7 @@ def _changed(directory: str) -> int:
 
 def _chunks(fd: int, start: int, end: int) -> Iterator[bytes]:
     while start < end:
-        chunk = os.pread(fd, min(CHUNK_BYTES, end - start), start)
+        chunk = read_at(fd, min(CHUNK_BYTES, end - start), start)
         if not chunk:
             return
         start += len(chunk)
@@ -445,11 +445,11 @@ def _line_start(fd: int, position: int) -> int:
     while start > 0:
         length = min(CHUNK_BYTES, start)
         start -= length
-        cut = os.pread(fd, length, start).rfind(b"\n") + 1
+        cut = read_at(fd, length, start).rfind(b"\n") + 1
         if cut:
             start += cut
             break
-    if start < position and _is_record(os.pread(fd, position - start, start)):
+    if start < position and _is_record(read_at(fd, position - start, start)):
         return position  # it lacks nothing but its newline
     return start
 

@@ -13,15 +13,17 @@ and archived files and of what waits in spools, each once, also while others arc
 itself, but a line that is being appended is an error to it, and an archive and the
 plain file that it was made of are two files.
 
-They are filled when a statement names them, into a database in a temporary directory of
-which nothing is left; the log is only read.  Statements cannot reach any file, unless
-*allow_files* says so: SQL may come from somebody else, like the log.
+Each is filled when a statement first names it, into a database in a temporary directory
+of which nothing is left; the log is only read.  Statements cannot reach any file,
+unless *allow_files* says so: SQL may come from somebody else, like the log.
 
 R2  Memory is bounded: by MEMORY for DuckDB, and some thousand rows.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import tempfile
@@ -107,7 +109,8 @@ class SqlSession:
         on_damage: is told of what was skipped.
 
     Raises:
-        SqlError: DuckDB is not installed.
+        SqlError: DuckDB is not installed, or the database cannot be made.
+        OSError: there is no place for it.
 
     """
 
@@ -128,13 +131,13 @@ class SqlSession:
             ) from None
         self._log_dir = os.fspath(log_dir)
         self._bounds = since, until
-        self._allow_files = allow_files
         self._on_damage = on_damage
-        self._loaded = False
+        self._filled: set[str] = set()
         # Mode 0700, as the log has (S5).
         self._folder = tempfile.TemporaryDirectory(prefix="tokenpak-sql-")
         try:
-            self._connection: Any = duckdb.connect(self._place("records.duckdb"))
+            database = self._place("records.duckdb")
+            self._connection: Any = _guarded(duckdb.connect, database)
             self._set("memory_limit", MEMORY)
             self._set("temp_directory", self._place("spill"))
             self._set("TimeZone", "UTC")
@@ -142,6 +145,13 @@ class SqlSession:
             self._set("autoinstall_known_extensions", "false")
             # Nor is a name looked up among Python's variables.
             self._set("python_enable_replacements", "false")
+            for stream in STREAMS:
+                self._create(stream)
+            if not allow_files:
+                place = _quoted(self._place("result.parquet"))
+                self._run(f"SET allowed_paths = ['{place}']")
+                self._set("enable_external_access", "false")
+                self._set("lock_configuration", "true")
         except BaseException:
             self._folder.cleanup()
             raise
@@ -159,8 +169,10 @@ class SqlSession:
 
     def close(self) -> None:
         """Delete the database.  Idempotent."""
-        self._connection.close()
-        self._folder.cleanup()
+        try:
+            self._connection.close()
+        finally:
+            self._folder.cleanup()
 
     def execute(self, text: str) -> SqlResult:
         """
@@ -172,7 +184,7 @@ class SqlSession:
 
         """
         for statement in self._prepare(text):
-            _guarded(self._connection.execute, statement)
+            self._run(statement)
         return SqlResult(self._connection)
 
     def write_parquet(self, text: str) -> str:
@@ -189,44 +201,51 @@ class SqlSession:
         """
         *before, last = self._prepare(text)
         for statement in before:
-            _guarded(self._connection.execute, statement)
+            self._run(statement)
         path = self._place("result.parquet")
-        query = last.query.rstrip().rstrip(";")
-        copy = f"COPY (\n{query}\n) TO '{_quoted(path)}' (FORMAT parquet)"
-        _guarded(self._connection.execute, copy)
+        query = _without_end(last.query)
+        self._run(f"COPY (\n{query}\n) TO '{_quoted(path)}' (FORMAT parquet)")
         return path
 
     def _prepare(self, text: str) -> list[Any]:
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # how Python has bytes that are none
+            raise SqlError("the statement is not UTF-8") from None
         statements: list[Any] = _guarded(self._connection.extract_statements, text)
         if not statements:
             raise SqlError("there is no statement")
-        if not self._loaded:
-            self._loaded = True
-            for stream in STREAMS:
-                self._create(stream)
-                # Also if it is only a word in a text: then loading is in vain.
-                if re.search(rf"\b{stream}\b", text, re.IGNORECASE):
-                    self._fill(stream)
-            if not self._allow_files:
-                place = _quoted(self._place("result.parquet"))
-                self._connection.execute(f"SET allowed_paths = ['{place}']")
-                self._set("enable_external_access", "false")
-                self._set("lock_configuration", "true")
+        for stream in STREAMS:
+            # Also if it is only a word in a text: then loading is in vain.  EXPORT
+            # DATABASE means both, and names none.
+            named = re.search(rf"\b({stream}|database)\b", text, re.IGNORECASE)
+            if named and stream not in self._filled:
+                self._fill(stream)
+                self._filled.add(stream)
         return statements
 
     def _create(self, stream: str) -> None:
         fields = [f"{name} VARCHAR" for name in FIELD_COLUMNS[stream]]
         keys = [f"{name} {kind}" for name, kind in CONTEXT_COLUMNS]
         columns = ", ".join(["timestamp TIMESTAMP", *fields, "context JSON", *keys])
-        self._connection.execute(f"CREATE TABLE {stream} ({columns})")
+        self._run(f"CREATE TABLE {stream} ({columns})")
 
     def _fill(self, stream: str) -> None:
+        _guarded(self._connection.begin)
+        try:
+            self._insert_all(stream)
+            _guarded(self._connection.commit)
+        except BaseException:  # not half of it, should somebody ask again
+            with contextlib.suppress(SqlError):
+                _guarded(self._connection.rollback)
+            raise
+
+    def _insert_all(self, stream: str) -> None:
         since, until = self._bounds
         query = Query(stream=stream, since=since, until=until)
-        insert = _insert(stream)
         rows: list[str] = []
         size = 0
-        self._connection.begin()
+        odd = False
         for item in read_entries(self._log_dir, query, pending=True):
             if not isinstance(item, tuple):
                 if self._on_damage is not None:
@@ -235,22 +254,33 @@ class SqlSession:
             line = encode(item[0]) if item[1] is None else item[1]
             rows.append(line.decode())
             size += len(line)
+            odd = odd or isinstance(item[0].get("context"), str)
             if len(rows) >= _BATCH_ROWS or size >= _BATCH_BYTES:
-                _guarded(self._connection.execute, insert, [rows])
-                rows, size = [], 0
+                self._run(_insert(stream, odd), [rows])
+                rows, size, odd = [], 0, False
         if rows:
-            _guarded(self._connection.execute, insert, [rows])
-        self._connection.commit()
+            self._run(_insert(stream, odd), [rows])
 
     def _place(self, name: str) -> str:
         return os.path.join(self._folder.name, name)
 
     def _set(self, name: str, value: str) -> None:
-        self._connection.execute(f"SET {name} = '{_quoted(value)}'")
+        self._run(f"SET {name} = '{_quoted(value)}'")
+
+    def _run(self, statement: Any, *args: Any) -> None:
+        _guarded(self._connection.execute, statement, *args)
 
 
-def _insert(stream: str) -> str:
-    """Return the statement that makes rows of a list of lines."""
+def _insert(stream: str, odd: bool) -> str:
+    """
+    Return the statement that makes rows of a list of lines.
+
+    Args:
+        stream: ``errors`` or ``events``.
+        odd: whether a context is text, which must not be taken for JSON; this is
+            slower, since each line is parsed twice.
+
+    """
     fields = FIELD_COLUMNS[stream]
     keys = [f"context.{name}" for name, _ in CONTEXT_COLUMNS]
     paths = [f"$.{name}" for name in ("timestamp", *fields, "context", *keys)]
@@ -258,14 +288,27 @@ def _insert(stream: str) -> str:
     cells = ["TRY_CAST(v[1] AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"]
     cells += [f"v[{2 + index}]" for index in range(len(fields))]
     context = 2 + len(fields)
-    cells.append(f"v[{context}]::JSON")
+    cells.append("json_extract(line, '$.context')" if odd else f"v[{context}]::JSON")
     for index, (_, kind) in enumerate(CONTEXT_COLUMNS, context + 1):
         cells.append(f"TRY_CAST(v[{index}] AS {kind})")
     return (
         f"INSERT INTO {stream} SELECT {', '.join(cells)} FROM "  # noqa: S608
-        f"(SELECT json_extract_string(line, {paths}) v FROM "
+        f"(SELECT line, json_extract_string(line, {paths}) v FROM "
         "(SELECT unnest(?::VARCHAR[]) line))"
     )
+
+
+def _without_end(statement: str) -> str:
+    """Return *statement* without the semicolon that ends it, and comments there."""
+    import duckdb  # noqa: PLC0415
+
+    data = statement.encode()
+    end = len(data)
+    for start, kind in reversed(duckdb.tokenize(statement)):
+        if kind != duckdb.token_type.comment and data[start:end].strip() != b";":
+            break
+        end = start
+    return data[:end].decode()
 
 
 def _guarded(call: Callable[..., Any], *args: Any) -> Any:
@@ -273,8 +316,14 @@ def _guarded(call: Callable[..., Any], *args: Any) -> Any:
 
     try:
         return call(*args)
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
     except duckdb.Error as e:
         raise SqlError(_in_words(e)) from None
+    except RuntimeError as e:  # how it tells that Python was interrupted
+        if "interrupted" in str(e):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _in_words(error: Exception) -> str:
@@ -307,14 +356,21 @@ def as_json_row(
     columns: Sequence[str], types: Sequence[str], row: Sequence[Any]
 ) -> Any:
     """Return *row* as an object for encode(); context stays JSON."""
-    import orjson  # noqa: PLC0415
-
     return {
-        name: orjson.loads(value)
+        name: _from_json(value)
         if kind == "JSON" and isinstance(value, str)
         else as_json_value(value)
         for name, kind, value in zip(columns, types, row, strict=True)
     }
+
+
+def _from_json(text: str) -> Any:
+    try:
+        # Integers over 64 bits, which are kept; 1e400, which becomes null as in an
+        # export.
+        return json.loads(text)
+    except (ValueError, RecursionError):  # beyond Python's limits: as text
+        return text
 
 
 def as_json_value(value: Any) -> Any:

@@ -281,10 +281,7 @@ class OsFiles:
 
     def read(self, fd: int, size: int, offset: int) -> bytes:
         """Read *size* bytes at *offset*, or what there is of them."""
-        if hasattr(os, "pread"):
-            return os.pread(fd, size, offset)
-        os.lseek(fd, offset, os.SEEK_SET)
-        return os.read(fd, size)
+        return read_at(fd, size, offset)
 
     def write(self, fd: int, parts: Sequence[Buffer]) -> int:
         """Append *parts*; return how many bytes were taken."""
@@ -365,6 +362,14 @@ def _close_unregistered(places: set[str]) -> None:
             _close_quietly(fd)
 
 
+def read_at(fd: int, size: int, offset: int) -> bytes:
+    """Read *size* bytes of *fd* at *offset*, or what there is of them."""
+    if hasattr(os, "pread"):
+        return os.pread(fd, size, offset)
+    os.lseek(fd, offset, os.SEEK_SET)  # Windows
+    return os.read(fd, size)
+
+
 def _close_quietly(fd: int) -> None:
     try:
         os.close(fd)
@@ -390,4 +395,5 @@ __all__ = [
     "FileStatus",
     "Files",
     "OsFiles",
+    "read_at",
 ]

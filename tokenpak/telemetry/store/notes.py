@@ -50,6 +50,9 @@ WORD: Final = 8
 MAX_SLOTS: Final = 512 + 128
 HEADER_WORDS: Final = 64 + MAX_SLOTS
 
+_TOO_FAR: Final = 2**63
+"""No file is as long, and no process makes as many notes."""
+
 _SWITCH: Final = 8
 _NOTES: Final = (16, 24)
 _DROPS: Final = 32
@@ -152,12 +155,22 @@ class Notes:
         if not self._has_a_day():
             # What of the spool is in the log cannot be known: for a person to look at.
             return "has a damaged note: of a day that is none"
+        if not self._has_a_place():
+            return "has a damaged note: of a place that is none"
         return None
 
     def _has_a_day(self) -> bool:
         switch = self._words[_SWITCH]
         day = self._words[_NOTES[switch // 2 % 2]]
         return switch == 0 or 0 < day <= date.max.toordinal()
+
+    def _has_a_place(self) -> bool:
+        switch = self._words[_SWITCH]
+        place = _NOTES[switch // 2 % 2]
+        offset = self._words[place + 3]
+        ends = self._words[place + 5], self._words[place + 7]
+        possible = max(switch, offset) < _TOO_FAR and max(ends) <= self.segment_bytes
+        return switch == 0 or possible
 
     @property
     def stream(self) -> str:

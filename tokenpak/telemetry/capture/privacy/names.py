@@ -45,7 +45,7 @@ _BEFORE_PLACE: Final = ("continuation", "next", "page", "starting")
 _BLANK: Final = r"""["'\]\) \t\r\n\\]*+"""
 _GAP: Final = (
     # What may come next: most often nothing of it does, and that is told quickly.
-    rf"{_BLANK}(?=[abfnrtv%=:,])"
+    rf"{_BLANK}(?=[%=:,]|(?<=\\)[abfnrtv])"
     rf"(?:[abfnrtv%](?:(?<=%)2[027]|(?<=\\[abfnrtv])){_BLANK})*+"
 )
 """Between name and sign, also in JSON inside JSON, or in the repr of a text."""

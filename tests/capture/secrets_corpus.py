@@ -201,6 +201,7 @@ SECRETS: Final[tuple[Secret, ...]] = (
     _named("--db-password '", "correct horse", "'", rule="option_secret"),
     _named("Command '['x', '--token', '", "hunter12", "']'", rule="option_secret"),
     _named('["--client-secret", "', some(9), '"]', rule="option_secret"),
+    _named(r"run 'app\t--token\t", "hunter13", "'", rule="option_secret"),
     _named("restore --secret-access-key ", some(40), ", then", rule="option_secret"),
 )
 

@@ -18,6 +18,15 @@ text = st.text(st.sampled_from('aé"\\\x01\n\ud83e{},:'), max_size=400)
 LEFT_OUT = "characters left out"
 
 
+def test_an_events_context_is_bounded_also_if_it_looks_like_a_record() -> None:
+    """With keys that are called like the fields of an error."""
+    context = {"a": "x" * 9_000, "message": "m", "stack_trace": "s", "context": {}}
+
+    found = event_of(asking(parts=Parts(context=200)), context)["context"]
+
+    assert len(orjson.dumps(found)) <= 200
+
+
 @pytest.mark.parametrize("field", ["message", "stack", "context"])
 def test_c1_only_the_part_that_is_bounded_is_shortened(field: str) -> None:
     """By its own bound; the others stay as they are."""

@@ -329,6 +329,21 @@ def test_c1_headers_as_a_list_of_pairs_are_headers(form: type) -> None:
         assert shown["top"] == [["token", " the"], ["a", 1]]
 
 
+def test_c1_headers_are_headers_also_where_some_are_left_out() -> None:
+    """The remark that there are more is no pair, and half a one may be before it."""
+    headers = [("authorization", "hunter2")] + [("accept", "x")] * 4_000
+    known = encoder(2_000_000)
+    ends = set()
+    for room in range(4):
+        context = {"set": {*range(room)}, "headers": headers}
+        line = known.error("req", plain(), context)
+        assert b"hunter2" not in line
+        shown = orjson.loads(line)["context"]["headers"]
+        assert shown.pop() == "<more values left out>"
+        ends.add(tuple(shown[-1]))
+    assert ("<more values left out>",) in ends
+
+
 @pytest.mark.parametrize("key", ["eos_token", "stop_token"])
 def test_c2_a_token_of_a_vocabulary_is_no_secret(key: str) -> None:
     context = {key: "<|endoftext|>", "pad_token": "<pad>", "mask_token": "[MASK]"}

@@ -60,6 +60,8 @@ WORDS = sorted(
         "--a-",
         "--token ",
         "--password x ",
+        "--s-key ",
+        "s key ",
     }
     | {"-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "://a:", "x@y.zz "}
 )

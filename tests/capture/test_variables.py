@@ -143,6 +143,20 @@ def test_secrets_are_replaced_by_their_form_and_by_the_name_of_the_variable() ->
     assert b"hunter2" in asking(frames=1, level="off").error("r", error, None)
 
 
+def test_secrets_are_replaced_in_a_list_of_headers_that_is_cut() -> None:
+    """What says so is no pair of name and value, as all others are."""
+
+    def fail() -> None:
+        headers = [("authorization", "hunter2")] + [("accept", "x")] * 20
+        raise ValueError(len(headers))
+
+    (entry,) = shown(caught(fail))
+
+    (_, mark), *others = entry["variables"]["headers"]
+    assert mark.startswith("[redacted:")
+    assert others[-1] == "<11 more left out>"
+
+
 def test_what_is_large_is_bounded() -> None:
     """In number, depth, characters and bytes, and it says so."""
 

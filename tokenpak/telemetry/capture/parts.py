@@ -50,12 +50,15 @@ def bound_parts(record: dict[str, Plain], parts: Parts) -> dict[str, Plain]:
 
 def bound_line(line: bytes, parts: Parts) -> bytes:
     """Return *line*, a line of the logger's own making, with its parts shortened."""
-    stack = line.find(_STACK)
-    context = line.find(_CONTEXT, max(0, stack + len(_STACK) - 1))
-    if (
-        _within(len(line) - context - len(_CONTEXT) - 2, parts.context)
-        and _within(stack - line.find(_MESSAGE) - len(_MESSAGE) + 2, parts.message)
-        and _within(context - stack - len(_STACK) + 2, parts.stack)
+    # The first that looks so: in the context, an event's, there may be all of them.
+    context = line.find(_CONTEXT)
+    stack = line.find(_STACK, 0, context)
+    if _within(len(line) - context - len(_CONTEXT) - 2, parts.context) and (
+        stack < 0
+        or (
+            _within(stack - line.find(_MESSAGE) - len(_MESSAGE) + 2, parts.message)
+            and _within(context - stack - len(_STACK) + 2, parts.stack)
+        )
     ):
         return line
     record = bound_parts(orjson.loads(line), parts)

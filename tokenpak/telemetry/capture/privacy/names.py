@@ -43,10 +43,16 @@ _BEFORE_KEY: Final = (
 _BEFORE_PLACE: Final = ("continuation", "next", "page", "starting")
 """Before ``token``: where the next page of a list begins, ``next_page_token``."""
 _BLANK: Final = r"""["'\]\) \t\r\n\\]*+"""
-_GAP: Final = rf"{_BLANK}(?:[abfnrtv%](?:(?<=%)2[027]|(?<=\\[abfnrtv])){_BLANK})*+"
+_GAP: Final = (
+    # What may come next: most often nothing of it does, and that is told quickly.
+    rf"{_BLANK}(?=[%=:,]|(?<=\\)[abfnrtv])"
+    rf"(?:[abfnrtv%](?:(?<=%)2[027]|(?<=\\[abfnrtv])){_BLANK})*+"
+)
 """Between name and sign, also in JSON inside JSON, or in the repr of a text."""
 _SIGN: Final = r"(?:={1,3}>?|:(?!//)=?|%3[ad]|,(?<=[\"'],)(?=[ \t]*b?\\*[\"']))"
 """Also in a URL inside a URL, and in ``[("cookie", "…")]``: headers as pairs."""
+_NEXT: Final = r"(?=[\"'\]\) \t\r\n\\:=%])"
+"""What both begin with: a look that spares it longer ones."""
 
 
 class Name(NamedTuple):
@@ -85,19 +91,26 @@ class Name(NamedTuple):
 def _word(word: str) -> str:
     r"""Return a look back: *word* is not the end of another; ``\n`` is an escape."""
     return (
-        rf"(?:(?<![a-z]{word})|(?<=\\[abfnrtv]{word})"
+        rf"(?>(?<![a-z]{word})|(?<=\\[abfnrtv]{word})"
         rf"|(?<=\\x[0-9a-f]{{2}}{word})|(?<=\\u[0-9a-f]{{4}}{word}))"
     )
 
 
 def _keys() -> str:
-    words = [f"(?<={word}key)|(?<={word}[-_. ]key)" for word in _BEFORE_KEY]
-    last = "".join(sorted({word[-1] for word in _BEFORE_KEY}))
-    # The two looks to both sides only spare it most of the others.
-    return (
-        rf"key(?=[\"'\]\) \t\r\n\\:=%])(?<=[{last}_. ?&;-]key)"
-        rf"(?:{'|'.join(words)}|(?<=[?&;]key)(?==))"
-    )
+    lengths = sorted({len(word) for word in _BEFORE_KEY})
+    letters = "".join(sorted({word[-1] for word in _BEFORE_KEY}))
+    ends = sorted({word[-3:] for word in _BEFORE_KEY})
+    kinds = []
+    for between in ("", "[-_. ]"):
+        looks = [
+            f"(?<={'|'.join(f'{w}{between}key' for w in _BEFORE_KEY if len(w) == n)})"
+            for n in lengths
+        ]
+        # The looks at the last letters spare it most of the others: each costs.
+        last = "|".join(f"{end}{between}key" for end in ends)
+        first = f"(?<=[{letters}]{between}key)(?<={last})"
+        kinds.append(f"{first}(?:{'|'.join(looks)})")
+    return rf"key{_NEXT}(?>{'|'.join(kinds)}|(?<=[?&;]key)(?==))"
 
 
 def _tokens() -> str:
@@ -105,13 +118,13 @@ def _tokens() -> str:
     none = "".join(f"(?<!{word}token)(?<!{word}[-_.]token)" for word in _BEFORE_PLACE)
     # The one look at the letter before spares it most of the others.
     last = "".join(sorted({word[-1] for word in _BEFORE_PLACE}))
-    return f"token(?>(?<![{last}_.-]token)|{none})"
+    return rf"token{_NEXT}(?>(?<![{last}_.-]token)|{none})"
 
 
 NAMES: Final = (
     Name(
         "pass",
-        rf"pass(?:(?:word|wd|phrase|code)s?|{_word('pass')})",
+        rf"pass(?>(?:word|wd|phrase|code)s?|{_NEXT}{_word('pass')})",
         "`password`, `passwd`, `passphrase`, `passcode`, `pass`",
         (skeleton("pass") + r"(?:wor|w|phrs|o|)s?",),
     ),
@@ -139,7 +152,7 @@ NAMES: Final = (
     ),
     Name(
         "auth",
-        r"auth(?:orization|(?=\\*[\"'])|(?<=[?&;]auth))",
+        r"auth(?>orization|(?=\\*[\"'])|(?<=[?&;]auth))",
         "`authorization`, `proxy-authorization`, `auth`",
         (skeleton("authorization"), skeleton("auth")),
         whole=True,

@@ -19,34 +19,40 @@ from tokenpak.telemetry.capture.privacy.rule import Rule, compiled, skeleton
 
 MAX_OPTIONS: Final = 120
 """How many such options a text may have, with an argument or without."""
-_WORDS: Final = (
-    "access[-_]?key",
-    "access[-_]?token",
-    "api[-_]?key",
-    "auth[-_]?token",
-    "client[-_]?secret",
-    "passcode",
-    "passphrase",
-    "password",
-    "passwd",
-    "pass",
-    "pwd",
-    "secret[-_]?access[-_]?key",
-    "secret[-_]?key",
-    "secret",
-    "token",
+_PAGES: Final = "".join(
+    f"(?<!--{word}{between}token)"
+    for word in ("continuation", "next", "page", "starting")
+    for between in ("", "[-_]")
 )
+_LAST: Final = (
+    "(?<=ss|en|et|rd|wd|de|se|ey)"
+    "(?<=[-_]pass|token|ecret|[ist][-_]key|[pes][its]key|sword|asswd|scode|hrase"
+    "|[a-z0-9_-][-_]pwd)"
+)
+"""Two quick looks at the end of a name, which spare it most of those at all of it."""
+_ENDS: Final = (
+    "(?<=[-_]pass)|(?<=[-_]pwd)",
+    f"(?<=token)(?:(?<=[-_]token){_PAGES}|(?<=[-_]accesstoken)|(?<=[-_]authtoken))",
+    "(?<=secret)(?:(?<=[-_]secret)|(?<=[-_]clientsecret))",
+    "(?<=[-_]password|[-_]passcode)",
+    "(?<=[it]key)(?:(?<=[-_]apikey)|(?<=[-_]secretkey))",
+    "(?<=[it][-_]key)(?:(?<=[-_]api[-_]key)|(?<=[-_]secret[-_]key))",
+    "(?<=sskey)(?:(?<=[-_]accesskey)|(?<=[-_]secretaccesskey))",
+    "(?<=ss[-_]key)(?:(?<=[-_]access[-_]key)|(?<=[-_]secretaccess[-_]key))",
+    "(?<=[-_]passwd)|(?<=[-_]passphrase)",
+)
+"""How such names end, with what must be before that."""
 _START: Final = (
-    r"--(?=[a-z0-9])(?:(?<![\w-]--)|(?<=\\[abfnrtv]--)|(?<=%20--)|(?<=%0a--))"
+    r"--[a-z0-9](?>(?<![\w-]--.)|(?<=[\\20][abfnrtv0]--.)"
+    r"(?:(?<=\\[abfnrtv]--.)|(?<=%20--.)|(?<=%0a--.)))"
 )
 """The dashes first: they are sought faster than what must not be before them."""
-_NAME: Final = (
-    # Bounded, and never tried anew: a line of dashes and words takes linear time.
-    r"(?!(?:continuation|next|page|starting)[-_]?token)"
-    rf"(?:[a-z0-9]{{1,20}}+[-_]){{0,3}}(?:{'|'.join(_WORDS)})"
-)
-_GAP: Final = r"""(?:(?:[ \t]|\\t)++|\\*["'],[ \t]*(?=b?\\*["']))"""
-_ALONE: Final = _START + _NAME
+_NAME: Final = rf"[a-z0-9_-]{{2,79}}+{_LAST}"
+"""Bounded, and never tried anew: a line of dashes and words takes linear time."""
+_GAP: Final = r"""(?:(?:[ \t]|\\++t)++|\\*["'],[ \t]*(?=b?\\*["']))"""
+_EXACT: Final = f"(?:{'|'.join(_ENDS)})"
+"""Tried where the first part matches, which is no more than MAX_OPTIONS times."""
+_ALONE: Final = _START + _NAME + _EXACT
 _ARGUMENT: Final = (
     r"""b?(?P<quote>\\*["'])?(?P<secret>"""
     r"""(?(quote)[^"'\\\r\n]+|[^\s"'\\-][^\s"'\\,;)\]]*))"""
@@ -115,23 +121,28 @@ def option_spans(text: str) -> Iterator[tuple[int, int]]:
             yield max(end, match.start()), len(text)
             return
         found = compiled(_ARGUMENT).match(text, match.end())
-        if match.start() >= end and found is not None and is_argument(found["secret"]):
+        if (
+            match.start() >= end
+            and found is not None
+            and compiled(_EXACT).match(low, match.end("name")) is not None
+            and is_argument(found["secret"])
+        ):
             yield found.span("secret")
             end = found.end()
 
 
 def _trace() -> str:
     ends = ("password", "passwd", "pass", "pwd", "passcode", "passphrase")
-    words = "|".join(skeleton(end) for end in (*ends, "key", "token", "secret"))
-    before = "(?:[g-z]{0,20}[-_]){0,5}[g-z]{0,20}"
-    return rf"""--{before}(?:{words})(?:[ \t\\]|["'],)"""
+    names = (skeleton(end) for end in (*ends, "key", "token", "secret"))
+    words = "|".join(f"(?<={name})" for name in dict.fromkeys(names))
+    return rf"""--[g-z_-]{{0,80}}+(?:{words})(?:[ \t\\]|["'],)"""
 
 
 OPTION: Final = Rule(
     "option_secret",
     "`--password …`, `--token …`, `--api-key …`, also as words of a list",
     ("--",),
-    _ALONE + _GAP,
+    f"{_START}{_NAME}(?P<name>){_GAP}",
     "",
     trace=_trace(),
     fold=True,

@@ -203,7 +203,13 @@ class Redactor:
             return self._mapping(value, left)
         if type(value) is list:
             if self._known and _are_pairs(value):
-                return [self._pair(pair, left) for pair in value if left[0] >= 0]
+                return [
+                    self._pair(item, left)
+                    if _is_pair(item)
+                    else self._plain(item, left)
+                    for item in value
+                    if left[0] >= 0
+                ]
             if self._known and holds_option(value):
                 return self._arguments(value, left)
             return [self._plain(item, left) for item in value if left[0] >= 0]
@@ -299,9 +305,22 @@ class Redactor:
 
 def _are_pairs(value: list[Plain]) -> bool:
     """Return whether *value* is what headers often are: a list of name and value."""
-    return all(
-        type(item) is list and len(item) == 2 and type(item[0]) is str for item in value
-    )
+    # A copy that is not whole ends in a text that says so, maybe behind half a pair.
+    last = len(value)
+    if value and _is_remark(value[-1]):
+        last -= 1
+        before = value[last - 1] if last else None
+        if type(before) is list and len(before) == 1 and _is_remark(before[0]):
+            last -= 1
+    return all(_is_pair(item) for item in value[:last])
+
+
+def _is_pair(item: Plain) -> bool:
+    return type(item) is list and len(item) == 2 and type(item[0]) is str
+
+
+def _is_remark(item: Plain) -> bool:
+    return type(item) is str and item.endswith("left out>")
 
 
 def _is_secret(value: Plain, *, weak: bool) -> bool:

@@ -187,6 +187,30 @@ def test_r2_what_never_repeats_is_counted_as_other(
     assert len(report.places) == 6
 
 
+def test_r2_so_many_messages_leave_the_counts_by_name_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only kinds are not told apart any more."""
+    monkeypatch.setattr(tally, "MOST_ENTRIES", 50)
+    words = "no " + chr(0x4E00)
+    records = [
+        failure(1, f"E{i % 3}", words + chr(0x4E00 + i), provider="ab"[i % 2], kind="k")
+        for i in range(600)
+    ]
+
+    report = report_of(tmp_path, records)
+
+    assert not report.kinds_complete
+    for by, names in (
+        ("error_type", {"E0": 200, "E1": 200, "E2": 200}),
+        ("provider", {"a": 300, "b": 300}),
+        ("model", {"gpt-4o": 600}),
+        ("kind", {"k": 600}),
+    ):
+        found = {count.name: count.now for count in report.by[by]}  # type: ignore[index]
+        assert found == names
+
+
 def test_r2_a_report_of_many_names_is_bounded(tmp_path: Path) -> None:
     """The rest is told as other."""
     records = [failure(1, f"Error{i}") for i in range(100)]

@@ -210,7 +210,7 @@ def test_a_record_of_any_form_counts_once(
         "",
         "soon",
         "2026-03-24T99:00:00.000000Z",
-        "2026-03-24T23:00\x1b]0;x\x07.....Z",
+        "2026-03-24T23:00\x1b]0;x\x07....Z",
     ],
 )
 def test_a_record_without_a_time_is_told_of(tmp_path: Path, stamp: object) -> None:

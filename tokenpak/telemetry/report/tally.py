@@ -265,14 +265,17 @@ class Tally:
         entry = self.entries.get(key)
         if entry is None and len(self.entries) >= MOST_ENTRIES:
             # So many messages do not take the place from the counts by name.
-            for key, more in (
+            others = (
                 (key._replace(frames="", shape=REST), 1.1),
                 (Key(key.error_type, "", REST, OTHER, OTHER, OTHER), 1.2),
                 (Key(OTHER, "", REST, OTHER, OTHER, OTHER), math.inf),
-            ):
-                entry = self.entries.get(key)
-                if entry is not None or len(self.entries) < more * MOST_ENTRIES:
-                    break
+            )
+            key = next(
+                other
+                for other, more in others
+                if other in self.entries or len(self.entries) < more * MOST_ENTRIES
+            )
+            entry = self.entries.get(key)
         if entry is None:
             entry = Entry(
                 self._now + self.window.slots, *self._group(key.provider, key.model)

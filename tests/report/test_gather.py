@@ -147,6 +147,30 @@ def test_a_worker_that_dies_ends_the_report(
         os.waitpid(pid, os.WNOHANG)  # it was reaped
 
 
+class _Killed:
+    """Ends the process in the middle of its answer, as the kernel does for memory."""
+
+    def __reduce__(self) -> str:
+        os._exit(9)
+
+
+def test_a_worker_that_dies_while_it_answers_ends_the_report() -> None:
+    """Half an answer is none, and no traceback."""
+
+    class Helper:
+        result = (b"x" * 1_000_000, _Killed())
+
+        def do(self, path: str, block: Block) -> None:
+            raise AssertionError
+
+    crew = Crew(1, Helper)
+    try:
+        with pytest.raises(ChildProcessError, match="has died"):
+            list(crew.finish())
+    finally:
+        crew.close()
+
+
 def test_nothing_is_forked_beside_other_threads(tmp_path: Path) -> None:
     """Nor for a log that is small."""
     done = threading.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,9 @@ from tests.report.logs import NOW, failure, report_of, write
 from tokenpak.telemetry.queue.notice import NOTICE_TYPE
 from tokenpak.telemetry.read import Query
 from tokenpak.telemetry.report import as_json, make_report
+from tokenpak.telemetry.report.page import as_page
 from tokenpak.telemetry.report.tally import NOTICE
+from tokenpak.telemetry.report.text import as_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -357,6 +360,32 @@ def test_events_are_reported_by_their_names(tmp_path: Path) -> None:
         ("served", 2),
         ("shed", 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("stream", "head", "total"),
+    [("events", "3 events in 24 hours", 3), ("all", "5 records in 24 hours", 5)],
+)
+def test_events_are_not_called_errors(
+    tmp_path: Path, stream: str, head: str, total: int
+) -> None:
+    """Nor failures: neither on a terminal nor on a page."""
+    event = {"request_id": None, "event": "served", "context": {"provider": "p"}}
+    lines = [
+        json.dumps({"timestamp": f"2026-03-24T01:00:0{i}.000000Z", **event})
+        for i in range(3)
+    ]
+    (tmp_path / "events-2026-03-24.jsonl").write_text("\n".join(lines) + "\n")
+    write(tmp_path, [failure(1, "A"), failure(2, "B", provider="p", duration_ms=1)])
+
+    report = report_of(tmp_path, query={"stream": stream})
+
+    assert report.total.now == total
+    assert {count.name: count.now for count in report.by["provider"]}["p"] >= 3
+    text, page = as_text(report), as_page(report).decode()
+    assert text.startswith(head)
+    for shown in (text, re.sub(r"(?s)<style.*?</style>|<script.*?</script>", "", page)):
+        assert not re.search(r"\b(errors?|failures?)\b", shown, re.IGNORECASE)
 
 
 def test_a_report_goes_to_json_and_back(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ for an export, so that it counts too.
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 from datetime import timedelta
@@ -99,6 +100,9 @@ def report(
     not seen before; what rose by more than chance; durations and costs.
     """
     query = make_query(**wanted)
+    if html is None and sys.stdout is None:
+        # Python has None for it if it is closed.
+        raise click.ClickException("The output cannot be written: stdout is closed.")
     place = existing_log_dir(log_dir)
     recover_quietly(place)
     made = _make(place, query, history)
@@ -130,8 +134,9 @@ def _make(place: str, query: Query, history: timedelta) -> Report:
 
 
 def _print(made: Report) -> None:
+    out = sys.stdout
     width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
-    if sys.stdout.isatty():
+    if out.isatty():
         try:
             from rich.console import Console  # noqa: PLC0415
 
@@ -139,12 +144,14 @@ def _print(made: Report) -> None:
         except ImportError:
             pass
         else:
+            if isinstance(out, io.TextIOWrapper):
+                out.reconfigure(errors="replace")
             print_tables(made, Console(width=width, highlight=False))
             return
     from tokenpak.telemetry.report.text import as_text  # noqa: PLC0415
 
     # Whatever the encoding of the terminal is: the signs may not be in it.
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = out.encoding or "utf-8"
     text = as_text(made, width).encode(encoding, "replace").decode(encoding)
     click.echo(text, nl=False)
 

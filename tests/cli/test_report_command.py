@@ -242,6 +242,27 @@ def test_a_page_can_go_through_a_pipe(log_dir: Path) -> None:
     assert done.stderr == b"/dev/stdout is written.\n"
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_who_has_read_enough_gets_the_same_status(log_dir: Path, form: str) -> None:
+    """0, as of an export; 1 only for what was asked for."""
+    command = [sys.executable, "-m", "tokenpak", "telemetry", "report", *DAY]
+    command += ["--log-dir", str(log_dir), "--format", form]
+    for more, status in (((), 0), (("--fail-on", "new"), 1)):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "wb") as out:
+            done = subprocess.run(
+                [*command, *more],
+                stdout=out,
+                stderr=subprocess.PIPE,
+                timeout=60,
+                check=False,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+
+        assert (done.returncode, done.stderr) == (status, b"")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_a_terminal_of_any_encoding_is_shown_the_report(
     log_dir: Path, encoding: str

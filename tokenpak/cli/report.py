@@ -24,7 +24,7 @@ from tokenpak.cli.options import (
     log_dir_option,
     make_query,
 )
-from tokenpak.cli.reading import recover_quietly
+from tokenpak.cli.reading import let_go_of_stdout, recover_quietly
 from tokenpak.telemetry.errors import SettingError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ Without --until the window ends now, without --since it is 24 hours long.
 
 Exit status: 0 reported, also if nothing matched or lines were skipped; 1 the log
 directory cannot be read, the page not written, or what --fail-on asks for was found;
-2 wrong usage.
+2 wrong usage. When the reader of a pipe has what it wants (| head), that is no error.
 """,
 )
 @click.option(
@@ -108,13 +108,11 @@ def report(
     made = _make(place, query, history)
     if html is not None:
         _write_page(made, html)
-    elif form == "json":
-        from tokenpak.telemetry.report import as_json  # noqa: PLC0415
-
-        sys.stdout.buffer.write(as_json(made))
-        sys.stdout.flush()
     else:
-        _print(made)
+        try:
+            _print(made, form)
+        except BrokenPipeError:  # | head; what --fail-on asks for is answered
+            let_go_of_stdout()
     if ("new" in fail_on and made.new) or ("rise" in fail_on and made.rose):
         raise SystemExit(1)
 
@@ -133,8 +131,14 @@ def _make(place: str, query: Query, history: timedelta) -> Report:
         ) from None
 
 
-def _print(made: Report) -> None:
+def _print(made: Report, form: str) -> None:
     out = sys.stdout
+    if form == "json":
+        from tokenpak.telemetry.report import as_json  # noqa: PLC0415
+
+        out.buffer.write(as_json(made))
+        out.flush()
+        return
     width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
     if out.isatty():
         try:

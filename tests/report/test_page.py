@@ -237,13 +237,31 @@ def test_a_phone_need_not_scroll_sideways(
     browser: Browser, tmp_path: Path, records: Any
 ) -> None:
     """390 pixels are enough, for long names too."""
-    names = {"provider": "p" * 200, "model": "x" * 200}
-    numbers = {"cost_estimate": 9e14, "duration_ms": 9e14}
+    names: dict[str, Any] = {"provider": "p" * 200, "model": "x" * 200}
+    numbers: dict[str, Any] = {"cost_estimate": 9e14, "duration_ms": 9e14}
     long = [failure(2, "E" * 200, "m" * 200, **names, **numbers)]
     browser.show(390, 844)
     browser.open(written(tmp_path, records() + long))
 
     assert browser.ask("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_long_name_leaves_the_other_columns_in_sight(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """No table of kinds is wider than the page, on a desk."""
+    names: dict[str, Any] = {
+        "provider": "p" * 200,
+        "model": "x" * 200,
+        "file": "f" * 200,
+    }
+    browser.show(1200, 900)
+    browser.open(written(tmp_path, [failure(2, "E" * 200, "m" * 200, **names)]))
+
+    assert browser.ask(
+        "[...document.querySelectorAll('.scroll')].every("
+        "e => e.scrollWidth <= e.clientWidth)"
+    )
 
 
 def test_large_numbers_have_room_beside_the_chart(

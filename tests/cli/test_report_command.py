@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import json
 import os
 import subprocess
@@ -205,6 +206,94 @@ def test_nothing_heavy_is_imported_for_help() -> None:
     )
 
     assert done.stdout == "set()\n"
+
+
+def shell(command: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **env},
+    )
+
+
+def test_a_closed_stdout_is_a_sentence(log_dir: Path) -> None:
+    """Status 1; and no matter for a page."""
+    command = f"{sys.executable} -m tokenpak telemetry report --log-dir {log_dir}"
+    for more in ("", "--format json"):
+        done = shell(f"{command} {more} >&-")
+
+        assert done.returncode == 1
+        assert done.stderr == (
+            b"Error: The output cannot be written: stdout is closed.\n"
+        )
+    assert shell(f"{command} --html {log_dir}/page.html >&-").returncode == 0
+
+
+def test_a_page_can_go_through_a_pipe(log_dir: Path) -> None:
+    """By a name of /dev, which leads to what has none."""
+    done = shell(
+        f"{sys.executable} -m tokenpak telemetry report --log-dir {log_dir} "
+        "--html /dev/stdout | cat"
+    )
+
+    assert done.stdout.startswith(b"<!doctype html>")
+    assert done.stderr == b"/dev/stdout is written.\n"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_who_has_read_enough_gets_the_same_status(log_dir: Path, form: str) -> None:
+    """0, as of an export; 1 only for what was asked for."""
+    command = [sys.executable, "-m", "tokenpak", "telemetry", "report", *DAY]
+    command += ["--log-dir", str(log_dir), "--format", form]
+    for more, status in (((), 0), (("--fail-on", "new"), 1)):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "wb") as out:
+            done = subprocess.run(
+                [*command, *more],
+                stdout=out,
+                stderr=subprocess.PIPE,
+                timeout=60,
+                check=False,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+
+        assert (done.returncode, done.stderr) == (status, b"")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_terminal_of_any_encoding_is_shown_the_report(
+    log_dir: Path, encoding: str
+) -> None:
+    """A sign that it has not is a question mark, and not the end."""
+    pty = pytest.importorskip("pty")
+    controller, terminal = pty.openpty()
+    words = ["-m", "tokenpak", "telemetry", "report", "--log-dir", str(log_dir), *DAY]
+    with subprocess.Popen(
+        [sys.executable, *words],
+        stdout=terminal,
+        stderr=subprocess.PIPE,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "PYTHONIOENCODING": encoding,
+            "TERM": "xterm",
+        },
+    ) as child:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while data := os.read(controller, 65536):
+                shown += data
+        os.close(controller)
+        assert child.stderr
+        assert child.stderr.read() == b""
+
+    assert child.returncode == 0
+    assert b"NewError" in shown
+    assert b"\x1b[" in shown  # in colours
 
 
 def test_a_closed_pipe_ends_quietly(log_dir: Path) -> None:

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECONDS = 60
-"""After which an answer is given up; far more than any takes."""
+SECONDS = 240
+"""After which an answer is given up; far more than any takes, on a busy machine too."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -70,13 +70,22 @@ class Browser:
         """What was told, in order."""
 
     def __enter__(self) -> Self:
-        targets = self.send("Target.getTargets")["targetInfos"]
-        page = next(t["targetId"] for t in targets if t["type"] == "page")
+        page = self._first_page()
         answer = self.send("Target.attachToTarget", targetId=page, flatten=True)
         self._session = answer["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
         return self
+
+    def _first_page(self) -> str:
+        """Return the page that it begins with; it answers before it has one."""
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            for target in self.send("Target.getTargets")["targetInfos"]:
+                if target["type"] == "page":
+                    return str(target["targetId"])
+            time.sleep(0.05)
+        raise TimeoutError("the browser has no page")
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -139,10 +148,18 @@ class Browser:
     def open(self, page: Path) -> None:
         """Load a file, and wait until it is there."""
         self.events.clear()
-        self.send("Page.navigate", url=page.resolve().as_uri())
+        url = page.resolve().as_uri()
+        self.send("Page.navigate", url=url)
+        # An event could be that of the page before, which took its time.
+        there = f"document.readyState === 'complete' && location.href === {url!r}"
         deadline = time.monotonic() + SECONDS
-        while not any(e.get("method") == "Page.loadEventFired" for e in self.events):
-            self.events.append(self._read(deadline))
+        while time.monotonic() < deadline:
+            # Asked in between two pages, there is nobody to answer.
+            with contextlib.suppress(RuntimeError):
+                if self.ask(there):
+                    return
+            time.sleep(0.02)
+        raise TimeoutError(url)
 
     def ask(self, expression: str) -> Any:
         """Return the value of an expression in the page."""

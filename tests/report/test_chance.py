@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from math import comb
 
@@ -37,6 +38,17 @@ def test_known_values_of_the_binomial_test() -> None:
     assert binomial_tail(500_500, 1_000_000) == pytest.approx(0.158897, abs=1e-6)
     assert binomial_tail(0, 0) == 1.0
     assert binomial_tail(3, 2) == 0.0
+
+
+@pytest.mark.parametrize("n", [10**7 - 1, 10**7, 10**9, 10**12, 2**63, 10**400])
+def test_r2_numbers_of_any_size_are_judged_at_once(n: int) -> None:
+    """By the normal distribution, where it is the same; a log can claim any number."""
+    sigma = math.isqrt(n) // 2
+    assert binomial_tail(n // 2 + 3 * sigma, n) == pytest.approx(0.00135, rel=0.01)
+    assert binomial_tail(n // 2 - 3 * sigma, n) == pytest.approx(0.99865, rel=0.01)
+    assert binomial_tail(n, n) == 0.0
+    assert chance_of(n, n) == pytest.approx(0.5, rel=0.001)
+    assert chance_of(n, 0, 2.5) == 0.0
 
 
 def test_the_correction_is_that_of_benjamini_and_hochberg() -> None:

@@ -147,6 +147,30 @@ def test_a_worker_that_dies_ends_the_report(
         os.waitpid(pid, os.WNOHANG)  # it was reaped
 
 
+class _Killed:
+    """Ends the process in the middle of its answer, as the kernel does for memory."""
+
+    def __reduce__(self) -> str:
+        os._exit(9)
+
+
+def test_a_worker_that_dies_while_it_answers_ends_the_report() -> None:
+    """Half an answer is none, and no traceback."""
+
+    class Helper:
+        result = (b"x" * 1_000_000, _Killed())
+
+        def do(self, path: str, block: Block) -> None:
+            raise AssertionError
+
+    crew = Crew(1, Helper)
+    try:
+        with pytest.raises(ChildProcessError, match="has died"):
+            list(crew.finish())
+    finally:
+        crew.close()
+
+
 def test_nothing_is_forked_beside_other_threads(tmp_path: Path) -> None:
     """Nor for a log that is small."""
     done = threading.Event()
@@ -185,6 +209,30 @@ def test_r2_what_never_repeats_is_counted_as_other(
     assert not report.kinds_complete
     assert report.duration_ms.count == 400
     assert len(report.places) == 6
+
+
+def test_r2_so_many_messages_leave_the_counts_by_name_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only kinds are not told apart any more."""
+    monkeypatch.setattr(tally, "MOST_ENTRIES", 50)
+    words = "no " + chr(0x4E00)
+    records = [
+        failure(1, f"E{i % 3}", words + chr(0x4E00 + i), provider="ab"[i % 2], kind="k")
+        for i in range(600)
+    ]
+
+    report = report_of(tmp_path, records)
+
+    assert not report.kinds_complete
+    for by, names in (
+        ("error_type", {"E0": 200, "E1": 200, "E2": 200}),
+        ("provider", {"a": 300, "b": 300}),
+        ("model", {"gpt-4o": 600}),
+        ("kind", {"k": 600}),
+    ):
+        found = {count.name: count.now for count in report.by[by]}  # type: ignore[index]
+        assert found == names
 
 
 def test_r2_a_report_of_many_names_is_bounded(tmp_path: Path) -> None:

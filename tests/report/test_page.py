@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from tokenpak.telemetry.report.page import as_page, write_whole
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.timeout(300)
+"""A browser takes seconds to start, and many more on a busy machine."""
 
 HOSTILE = (
     "<script>window.hit = 1</script>",
@@ -233,10 +237,50 @@ def test_a_phone_need_not_scroll_sideways(
     browser: Browser, tmp_path: Path, records: Any
 ) -> None:
     """390 pixels are enough, for long names too."""
-    long = [failure(2, "E" * 200, "m" * 200, provider="p" * 200, model="x" * 200)]
+    names: dict[str, Any] = {"provider": "p" * 200, "model": "x" * 200}
+    numbers: dict[str, Any] = {"cost_estimate": 9e14, "duration_ms": 9e14}
+    long = [failure(2, "E" * 200, "m" * 200, **names, **numbers)]
     browser.show(390, 844)
     browser.open(written(tmp_path, records() + long))
 
+    assert browser.ask("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_long_name_leaves_the_other_columns_in_sight(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """No table of kinds is wider than the page, on a desk."""
+    names: dict[str, Any] = {
+        "provider": "p" * 200,
+        "model": "x" * 200,
+        "file": "f" * 200,
+    }
+    browser.show(1200, 900)
+    browser.open(written(tmp_path, [failure(2, "E" * 200, "m" * 200, **names)]))
+
+    assert browser.ask(
+        "[...document.querySelectorAll('.scroll')].every("
+        "e => e.scrollWidth <= e.clientWidth)"
+    )
+
+
+def test_large_numbers_have_room_beside_the_chart(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """They begin within the page, on a phone, too."""
+    page = tmp_path / "report.html"
+    report = report_of(tmp_path / "log", [failure(1)])
+    many = tuple(n * 10**12 for n in report.total.series)
+    cells = tuple(replace(cell, series=many) for cell in report.cells)
+    total = replace(report.total, now=sum(many), series=many)
+    write_whole(str(page), as_page(replace(report, total=total, cells=cells)))
+    browser.show(390, 844)
+    browser.open(page)
+
+    texts = "[...document.querySelectorAll('#chart text')]"
+    assert "1,000,000,000,000" in browser.ask(f"{texts}.map(e => e.textContent)")
+    starts = browser.ask(f"{texts}.map(e => e.getBoundingClientRect().left)")
+    assert min(starts) >= 14
     assert browser.ask("document.documentElement.scrollWidth") <= 390
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,9 @@ from tests.report.logs import NOW, failure, report_of, write
 from tokenpak.telemetry.queue.notice import NOTICE_TYPE
 from tokenpak.telemetry.read import Query
 from tokenpak.telemetry.report import as_json, make_report
+from tokenpak.telemetry.report.page import as_page
 from tokenpak.telemetry.report.tally import NOTICE
+from tokenpak.telemetry.report.text import as_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,16 +205,29 @@ def test_a_record_of_any_form_counts_once(
     json.loads(as_json(report))
 
 
-@pytest.mark.parametrize("stamp", [None, 5, "", "soon", "2026-03-24T99:00:00.000000Z"])
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        None,
+        5,
+        "",
+        "soon",
+        "2026-03-24T99:00:00.000000Z",
+        "2026-03-24T23:00\x1b]0;x\x07....Z",
+    ],
+)
 def test_a_record_without_a_time_is_told_of(tmp_path: Path, stamp: object) -> None:
     """It is in no other figure."""
     record = {**failure(1), "timestamp": stamp}
-    lines = json.dumps(record) + "\n" + json.dumps(failure(1)) + "\n"
+    good = json.dumps(failure(1)) + "\n"
+    # Between records of the same minute and kind, which are counted the fast way.
+    lines = good * 2 + json.dumps(record) + "\n" + good
     (tmp_path / "errors-2026-03-24.jsonl").write_text(lines)
 
     report = report_of(tmp_path)
 
-    assert (report.total.now, report.health.undated) == (1, 1)
+    assert (report.total.now, report.health.undated) == (3, 1)
+    assert report.kinds[0].last == failure(1)["timestamp"]
 
 
 def test_malformed_lines_and_unreadable_files_are_told_of(tmp_path: Path) -> None:
@@ -269,6 +285,43 @@ def test_what_a_storm_held_back_counts_in_ratios(tmp_path: Path) -> None:
     assert report.kinds_total == 1
 
 
+@pytest.mark.parametrize("number", [2**63 - 1, 10**30, 10**400])
+def test_r2_a_log_may_claim_any_number_of_failures(tmp_path: Path, number: int) -> None:
+    """What no process can have counted is no summary, but a record like any other."""
+    claims = [
+        failure(hours, error_type, "x", storm={"held_back": number}, dropped=number)
+        for hours in (1, 2, 25, 26)
+        for error_type in ("ValueError", "RecordsDropped")
+    ]
+    lines: dict[str, list[str]] = {"2026-03-23": [], "2026-03-24": []}
+    for record in claims:
+        lines[record["timestamp"][:10]].append(json.dumps(record))
+    for day, found in lines.items():
+        (tmp_path / f"errors-{day}.jsonl").write_text("\n".join(found) + "\n")
+
+    report = report_of(tmp_path)
+
+    assert (report.total.now, report.total.before) == (4, 4)
+    assert (report.total.held_back, report.health.dropped) == (0, {})
+    assert json.loads(as_json(report))["total"]["now"] == 4
+
+
+def test_a_kind_that_storm_control_held_back_before_is_not_new(tmp_path: Path) -> None:
+    """If all that is left of it is the summary."""
+    held = "998 more like this were held back: no answer"
+    records = [failure(1), failure(25, message=held, storm={"held_back": 998})]
+
+    assert report_of(tmp_path, records).new == ()
+
+
+def test_a_message_cannot_hide_a_kind(tmp_path: Path) -> None:
+    """Not even if it is the name of what finds no room."""
+    report = report_of(tmp_path, [failure(1, message="(other)")])
+
+    assert (report.kinds_complete, report.new_total) == (True, 1)
+    assert report.new[0].message == "(other)"
+
+
 def test_an_empty_log_is_no_error(tmp_path: Path) -> None:
     """Nothing at all, nothing in the window, nothing before."""
     nothing = report_of(tmp_path)
@@ -307,6 +360,32 @@ def test_events_are_reported_by_their_names(tmp_path: Path) -> None:
         ("served", 2),
         ("shed", 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("stream", "head", "total"),
+    [("events", "3 events in 24 hours", 3), ("all", "5 records in 24 hours", 5)],
+)
+def test_events_are_not_called_errors(
+    tmp_path: Path, stream: str, head: str, total: int
+) -> None:
+    """Nor failures: neither on a terminal nor on a page."""
+    event = {"request_id": None, "event": "served", "context": {"provider": "p"}}
+    lines = [
+        json.dumps({"timestamp": f"2026-03-24T01:00:0{i}.000000Z", **event})
+        for i in range(3)
+    ]
+    (tmp_path / "events-2026-03-24.jsonl").write_text("\n".join(lines) + "\n")
+    write(tmp_path, [failure(1, "A"), failure(2, "B", provider="p", duration_ms=1)])
+
+    report = report_of(tmp_path, query={"stream": stream})
+
+    assert report.total.now == total
+    assert {count.name: count.now for count in report.by["provider"]}["p"] >= 3
+    text, page = as_text(report), as_page(report).decode()
+    assert text.startswith(head)
+    for shown in (text, re.sub(r"(?s)<style.*?</style>|<script.*?</script>", "", page)):
+        assert not re.search(r"\b(errors?|failures?)\b", shown, re.IGNORECASE)
 
 
 def test_a_report_goes_to_json_and_back(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from tests.report.logs import failure, report_of
 from tests.report.test_page import HOSTILE, an_ordinary_day, hostile_records
+from tokenpak.telemetry.read.visible import shorten, visible, width
 from tokenpak.telemetry.report.tables import print_tables
 from tokenpak.telemetry.report.text import as_text
-from tokenpak.telemetry.report.visible import short, visible
 from tokenpak.telemetry.report.wording import cost, duration, ratio, span, sparkline
 
 if TYPE_CHECKING:
@@ -71,6 +71,19 @@ def test_plain_and_coloured_tables_say_the_same(tmp_path: Path) -> None:
     assert set(plain) == set(re.findall(r"[\w,.]+", coloured))
 
 
+def test_columns_are_aligned_whatever_the_script(tmp_path: Path) -> None:
+    """A sign of Chinese takes two columns, a combining one none."""
+    names = ("plain", "\u4e8c\u91cd\u4e8c\u91cd", "e\u0301" * 5, "\u4e8c" * 100)
+    report = report_of(tmp_path, [failure(1, name) for name in names])
+
+    lines = as_text(report, 100).splitlines()
+    begin = lines.index("MOST FREQUENT FAILURES") + 2
+
+    ends = {width(line[: line.index("no answer")]) for line in lines[begin : begin + 4]}
+    assert len(ends) == 1
+    assert all(width(line) <= 100 for line in lines[begin : begin + 4])
+
+
 def test_a_report_of_nothing_is_a_sentence(tmp_path: Path) -> None:
     """And no empty table."""
     text = as_text(report_of(tmp_path))
@@ -80,11 +93,12 @@ def test_a_report_of_nothing_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_what_a_page_or_a_terminal_cannot_show_is_escaped() -> None:
-    """Whatever is not printable, in one line."""
+    """Whatever would act on it, in one line; the space of a language stays."""
     for text in HOSTILE:
         assert visible(text).isprintable()
+    assert visible("10\xa0000 \u20ac\u3000\u4e8c") == "10\xa0000 \u20ac\u3000\u4e8c"
     assert visible("a\nb\ud800") == "a\\nb\\ud800"
-    assert short("abcdef", 4) == "abc\u2026"
+    assert shorten("abcdef", 4) == "abc\u2026"
 
 
 def test_numbers_are_as_a_person_reads_them() -> None:

@@ -8,6 +8,7 @@ for an export, so that it counts too.
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 from datetime import timedelta
@@ -23,7 +24,7 @@ from tokenpak.cli.options import (
     log_dir_option,
     make_query,
 )
-from tokenpak.cli.reading import recover_quietly
+from tokenpak.cli.reading import let_go_of_stdout, recover_quietly
 from tokenpak.telemetry.errors import SettingError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ Without --until the window ends now, without --since it is 24 hours long.
 
 Exit status: 0 reported, also if nothing matched or lines were skipped; 1 the log
 directory cannot be read, the page not written, or what --fail-on asks for was found;
-2 wrong usage.
+2 wrong usage. When the reader of a pipe has what it wants (| head), that is no error.
 """,
 )
 @click.option(
@@ -99,18 +100,19 @@ def report(
     not seen before; what rose by more than chance; durations and costs.
     """
     query = make_query(**wanted)
+    if html is None and sys.stdout is None:
+        # Python has None for it if it is closed.
+        raise click.ClickException("The output cannot be written: stdout is closed.")
     place = existing_log_dir(log_dir)
     recover_quietly(place)
     made = _make(place, query, history)
     if html is not None:
         _write_page(made, html)
-    elif form == "json":
-        from tokenpak.telemetry.report import as_json  # noqa: PLC0415
-
-        sys.stdout.buffer.write(as_json(made))
-        sys.stdout.flush()
     else:
-        _print(made)
+        try:
+            _print(made, form)
+        except BrokenPipeError:  # | head; what --fail-on asks for is answered
+            let_go_of_stdout()
     if ("new" in fail_on and made.new) or ("rise" in fail_on and made.rose):
         raise SystemExit(1)
 
@@ -129,9 +131,16 @@ def _make(place: str, query: Query, history: timedelta) -> Report:
         ) from None
 
 
-def _print(made: Report) -> None:
+def _print(made: Report, form: str) -> None:
+    out = sys.stdout
+    if form == "json":
+        from tokenpak.telemetry.report import as_json  # noqa: PLC0415
+
+        out.buffer.write(as_json(made))
+        out.flush()
+        return
     width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
-    if sys.stdout.isatty():
+    if out.isatty():
         try:
             from rich.console import Console  # noqa: PLC0415
 
@@ -139,12 +148,14 @@ def _print(made: Report) -> None:
         except ImportError:
             pass
         else:
+            if isinstance(out, io.TextIOWrapper):
+                out.reconfigure(errors="replace")
             print_tables(made, Console(width=width, highlight=False))
             return
     from tokenpak.telemetry.report.text import as_text  # noqa: PLC0415
 
     # Whatever the encoding of the terminal is: the signs may not be in it.
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = out.encoding or "utf-8"
     text = as_text(made, width).encode(encoding, "replace").decode(encoding)
     click.echo(text, nl=False)
 

@@ -18,7 +18,7 @@ chooses; ``scan`` is the loop around them, ``reader`` the one around the days.
 makes them, ``order`` puts those of a day in time order, ``select`` those of a query,
 and ``parallel`` lets several processes do so.  ``verify`` says what is wrong, and
 ``repair`` copies what is not.  ``follow`` shows what comes, and ``sql`` lets DuckDB
-ask.
+ask.  What people see is made ``visible`` first.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ What went wrong, since when, at which provider, at what cost: a log, summed up.
 ``window`` says which times are compared, ``gather`` reads (in several processes:
 ``parallel``), ``tally`` counts, by what ``kinds`` calls the same failure; ``summary``
 adds up and judges, by ``chance`` and ``quantiles``.  What comes out is the ``model``.
-``text``, ``tables`` and ``page`` show it; what a log says is made ``visible`` first.
+``text``, ``tables`` and ``page`` show it; what a log says is made visible first.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ noise, whatever the number.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 _LN2: Final = math.log(2)
 _NEGLIGIBLE: Final = 1e-18
+_MANY: Final = 10**7
+"""Tosses from which on the sum has too many terms, and is as good as the normal one."""
+_FAR: Final = 40
+"""Standard deviations beyond which a float holds no chance."""
 
 
 def chance_of(now: int, before: int, dispersion: float = 1.0) -> float:
@@ -47,9 +52,11 @@ def chance_of(now: int, before: int, dispersion: float = 1.0) -> float:
 
     """
     scale = max(1.0, dispersion)
-    return binomial_tail(
-        math.floor(now / scale), math.floor(now / scale) + math.ceil(before / scale)
-    )
+    if scale > 1.0:
+        # As a fraction: a count may be more than a float holds.
+        exact = Fraction(scale)
+        now, before = math.floor(now / exact), math.ceil(before / exact)
+    return binomial_tail(now, now + before)
 
 
 def binomial_tail(least: int, n: int) -> float:
@@ -61,6 +68,8 @@ def binomial_tail(least: int, n: int) -> float:
     if 2 * least <= n:
         # The sum has its largest terms there; the other tail is the shorter one.
         return max(0.0, 1.0 - binomial_tail(n - least + 1, n))
+    if n >= _MANY:
+        return _normal_tail(least, n)
     log = math.lgamma(n + 1) - math.lgamma(least + 1) - math.lgamma(n - least + 1)
     first = math.exp(log - n * _LN2)
     term, total = 1.0, 1.0
@@ -70,6 +79,15 @@ def binomial_tail(least: int, n: int) -> float:
         if term < _NEGLIGIBLE:
             break
     return min(1.0, first * total)
+
+
+def _normal_tail(least: int, n: int) -> float:
+    """Do the same for a large *n*, in integers as far as they may be too large."""
+    # Twice the distance from the mean, and twice the standard deviation.
+    distance, sigmas = 2 * least - 1 - n, max(1, math.isqrt(n))
+    if distance > _FAR * sigmas:
+        return 0.0
+    return 0.5 * math.erfc(distance / sigmas / math.sqrt(2))
 
 
 def adjusted(chances: Sequence[float]) -> list[float]:

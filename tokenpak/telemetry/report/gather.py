@@ -14,6 +14,7 @@ import os
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -176,7 +177,7 @@ def count_block(gathered: Gathered, path: str, block: Block) -> None:
         return
     loads, same, most = orjson.loads, SAME, LONGEST
     minutes, stacks, known = tally.slots.minutes, tally.frames.known, tally.known
-    now = BEFORE + tally.window.slots
+    now, is_time = BEFORE + tally.window.slots, datetime.fromisoformat
     offset, count = block.offset, 0
     # The hot loop of a report: what Tally.note() does, for a record of a kind that was
     # seen before, of a minute that was seen before.  All else raises.
@@ -199,6 +200,7 @@ def count_block(gathered: Gathered, path: str, block: Block) -> None:
             slot = minutes[stamp[:16]]
             if len(stamp) != CANONICAL or stamp[-1] != "Z" or "storm" in context:
                 raise KeyError
+            is_time(stamp)  # what comes behind the minute may be anything
             duration, cost = get("duration_ms"), get("cost_estimate")
             if duration is not None and not (
                 type(duration) in NUMBERS and 0 <= duration <= MOST

@@ -41,6 +41,7 @@ def make_report(
         log_dir: the directory of the daily files.
         query: which records, and from when to when: the window.  Without ``until`` it
             ends *now*, without ``since`` it is 24 hours long.  By default all errors.
+            ``limit`` and ``last`` are not looked at: a report is of all records.
         now: the present; None: ask the clock.
         history: how far to look back from the beginning of the window, to tell which
             kinds of failures are new; None: 7 days.  The window before is always read.

@@ -190,7 +190,7 @@ class Report:
     Attributes:
         version: of these fields; 1.
         log_dir: which directory.
-        stream: ``errors`` or ``events``.
+        stream: ``errors``, ``events`` or ``all`` of both.
         since, until: the window; *until* is the first instant after it.
         before_since: the beginning of the window before.
         history_since: what was read at all.

@@ -25,11 +25,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.read.visible import visible
 from tokenpak.telemetry.report import wording
 from tokenpak.telemetry.report.model import DIMENSIONS
 from tokenpak.telemetry.report.sections import chance, lacks
 from tokenpak.telemetry.report.tally import OTHER
-from tokenpak.telemetry.report.visible import visible
 from tokenpak.telemetry.store.names import parse_log_name
 
 if TYPE_CHECKING:
@@ -68,11 +68,12 @@ def as_page(report: Report) -> bytes:
         script_hash=_hash(script),
         headline=wording.headline(report),
         noun=wording.noun(report).capitalize(),
+        what=wording.kind_noun(report),
         failures=total.now + total.held_back,
         length=length,
         slot=wording.span(report.slot_seconds),
         course=_course(report),
-        titles=wording.TITLES,
+        titles={**wording.TITLES, "fingerprint": wording.kind_noun(report)},
         tables=[
             (name, _with_bars(report.by[name]))
             for name in DIMENSIONS
@@ -225,15 +226,16 @@ def write_whole(target: str, data: bytes) -> None:
         SettingError: it is called like a file of the log.
 
     """
+    # What a name in /dev or /proc leads to need not have a name of its own.
+    try:
+        regular = stat.S_ISREG(os.stat(target).st_mode)
+    except FileNotFoundError:
+        regular = True
     path = os.path.realpath(target)
     if parse_log_name(path) is not None:
         raise SettingError("html", target, "a file that is not called like a log's own")
-    try:
-        regular = stat.S_ISREG(os.stat(path).st_mode)
-    except FileNotFoundError:
-        regular = True
     if not regular:
-        with open(path, "wb") as out:
+        with open(target, "wb") as out:
             out.write(data)
         return
     folder, name = os.path.split(path)

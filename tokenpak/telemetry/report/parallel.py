@@ -33,6 +33,8 @@ _MOST: Final = 4
 _PIPE_BYTES: Final = 1024 * 1024
 _SET_SIZE: Final = 1031  # F_SETPIPE_SZ
 _DIED: Final = "a process that counted records has died"
+_DONE: Final = b"\nthat is all\n"
+"""Behind an answer: one that was killed while it wrote has not said all."""
 _PACKED: Final = 8
 """How much more an archive holds than its bytes."""
 
@@ -125,7 +127,7 @@ class _Worker:
         self._open.remove(self._in)
         with open(self._out, "rb", closefd=False) as file:
             answer = file.read()
-        if not answer:
+        if not answer.endswith(_DONE):
             raise ChildProcessError(_DIED)
         return pickle.loads(answer)  # noqa: S301  (our own child's)
 
@@ -202,6 +204,7 @@ def _work(helper: Callable[[], Helper], inbox: int, outbox: int) -> None:
             else:
                 with open(outbox, "wb") as out:
                     pickle.dump(work.result, out, protocol=5)
+                    out.write(_DONE)
                 status = 0
     except BaseException:  # noqa: S110  Ctrl-C, memory: the parent misses the answer
         pass

@@ -9,20 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from tokenpak.telemetry.read.visible import visible
 from tokenpak.telemetry.report.model import DIMENSIONS
-from tokenpak.telemetry.report.visible import visible
 from tokenpak.telemetry.report.wording import (
     TITLES,
     cost,
     duration,
     has_names,
     headline,
+    kind_noun,
     moment,
     number,
     plural,
     ratio,
     span,
     sparkline,
+    title,
     window_seconds,
 )
 
@@ -121,7 +123,7 @@ def _course(report: Report) -> Section:
 
 
 def _new(report: Report) -> Section:
-    section = Section("New kinds of failure", _KIND_COLUMNS)
+    section = Section(f"New kinds of {kind_noun(report)}", _KIND_COLUMNS)
     since = moment(report.history_since)
     for kind in report.new[:MOST_ROWS]:
         section.add(*_kind(kind), style="alarm")
@@ -187,7 +189,7 @@ def _rose(report: Report) -> Section:
             number(rise.before),
             ratio(rise.ratio),
             chance(rise.corrected),
-            TITLES[rise.by],
+            title(report, rise.by),
             "" if rise.by == "all" else name,
             style="alarm",
         )
@@ -201,7 +203,7 @@ def chance(value: float) -> str:
 
 
 def _kinds(report: Report) -> Section:
-    section = Section("Most frequent failures", _KIND_COLUMNS)
+    section = Section(f"Most frequent {kind_noun(report)}s", _KIND_COLUMNS)
     for kind in report.kinds[:MOST_ROWS]:
         section.add(*_kind(kind), style="alarm" if kind.new else "")
     section.more(report.kinds_total, "kind")
@@ -246,7 +248,7 @@ def _by(report: Report) -> list[Section]:
 
 def _places(report: Report) -> Section:
     section = Section(
-        "Duration and cost of failures",
+        f"Duration and cost of {kind_noun(report)}s",
         (
             Column("p50", right=True),
             Column("p95", right=True),

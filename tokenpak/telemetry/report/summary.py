@@ -26,7 +26,7 @@ from tokenpak.telemetry.report.model import (
     Spread,
 )
 from tokenpak.telemetry.report.quantiles import Values
-from tokenpak.telemetry.report.tally import NONE, OTHER, Entry, Group, Key, Tally
+from tokenpak.telemetry.report.tally import NONE, OTHER, REST, Entry, Group, Key, Tally
 from tokenpak.telemetry.report.window import BEFORE, HISTORY, iso
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _kinds(tally: Tally) -> tuple[list[tuple[Kind, _Sum]], bool]:
     grouped: dict[tuple[str, str, str], list[tuple[Key, Entry]]] = defaultdict(list)
     complete = True
     for key, entry in tally.entries.items():
-        if key.shape == OTHER:
+        if key.shape == REST:
             complete = False
         else:
             grouped[key.error_type, key.frames, key.shape].append((key, entry))
@@ -197,7 +197,7 @@ def _kinds(tally: Tally) -> tuple[list[tuple[Kind, _Sum]], bool]:
             message=strict_text(example.message or shape),
             request_id=strict_text(example.request_id),
             where=strict_text(place_of(frames)),
-            new=found.now > 0 and not found.before and not found.counts[HISTORY],
+            new=found.now > 0 and _is_unseen(found),
             now=found.now,
             before=found.before,
             ratio=found.ratio,
@@ -209,6 +209,10 @@ def _kinds(tally: Tally) -> tuple[list[tuple[Kind, _Sum]], bool]:
         kinds.append((kind, found))
     kinds.sort(key=lambda item: (-item[0].now, item[0].first, item[0].fingerprint))
     return kinds, complete
+
+
+def _is_unseen(found: _Sum) -> bool:
+    return not (found.before or found.held_before or found.counts[HISTORY])
 
 
 def _rises(

@@ -6,7 +6,7 @@ added up from the entries when all is read: a record costs one look into one tab
 
 R2  Memory is bounded, whatever is logged: so many entries, so many characters of each
     name, so many numbers (see quantiles).  What finds no room is counted as of other
-    messages, then as of another type.
+    messages, then at other places, then as of another type.
 
 Tallies of parts of a log add up to the tally of all of it, in any order.
 """
@@ -14,6 +14,7 @@ Tallies of parts of a log add up to the tally of all of it, in any order.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -22,10 +23,10 @@ from tokenpak.telemetry.report.kinds import Frames, shape_of
 from tokenpak.telemetry.report.quantiles import MOST, Values
 from tokenpak.telemetry.report.window import (
     BEFORE,
-    CANONICAL,
     HISTORY,
     OUTSIDE,
     Slots,
+    is_canonical,
     iso_of_text,
 )
 
@@ -44,6 +45,10 @@ NONE: Final = "(none)"
 """The name of what a record does not say."""
 NOTICE: Final = "RecordsDropped"
 """The type of a record that says how many were dropped, as the queue writes it."""
+MOST_TOLD: Final = 10**12
+"""What a notice or summary can tell of; more is no count of a process."""
+REST: Final = "0"
+"""The shape of messages that find no room: no message has it, its digits are gone."""
 _HELD: Final = " more like this were held back: "
 """What the summary of a storm says before the last message."""
 
@@ -186,7 +191,7 @@ class Tally:
         group = entry.before
         if slot >= self._now:
             group = entry.now
-            if len(stamp) != CANONICAL:
+            if not is_canonical(stamp):
                 stamp = iso_of_text(stamp)
             entry.last = max(entry.last, stamp)
             if stamp < entry.first:
@@ -259,9 +264,17 @@ class Tally:
         """Return the entry of *key*; make it, or that of others, if there is none."""
         entry = self.entries.get(key)
         if entry is None and len(self.entries) >= MOST_ENTRIES:
-            key = Key(key.error_type, "", OTHER, OTHER, OTHER, OTHER)
-            if key not in self.entries and len(self.entries) >= 1.1 * MOST_ENTRIES:
-                key = key._replace(error_type=OTHER)
+            # So many messages do not take the place from the counts by name.
+            others = (
+                (key._replace(frames="", shape=REST), 1.1),
+                (Key(key.error_type, "", REST, OTHER, OTHER, OTHER), 1.2),
+                (Key(OTHER, "", REST, OTHER, OTHER, OTHER), math.inf),
+            )
+            key = next(
+                other
+                for other, more in others
+                if other in self.entries or len(self.entries) < more * MOST_ENTRIES
+            )
             entry = self.entries.get(key)
         if entry is None:
             entry = Entry(
@@ -284,7 +297,7 @@ class Tally:
     def _held_back(self, storm: dict[str, Any], entry: Entry, slot: int) -> bool:
         """Return whether this is the summary of a storm, and count what it tells of."""
         number = storm.get("held_back")
-        if type(number) is not int or number < 0:
+        if type(number) is not int or not 0 <= number <= MOST_TOLD:
             return False
         if slot == HISTORY:
             entry.counts[slot] += 1
@@ -297,7 +310,7 @@ class Tally:
     def _told(self, context: dict[str, Any], slot: int) -> bool:
         """Return whether this tells of dropped records, and count them."""
         number, reason = context.get("dropped"), context.get("reason")
-        if type(number) is not int or number < 0:
+        if type(number) is not int or not 0 <= number <= MOST_TOLD:
             return False
         if slot != HISTORY:
             counts = self.dropped.now if slot >= self._now else self.dropped.before
@@ -332,6 +345,7 @@ __all__ = [
     "NOTICE",
     "NUMBERS",
     "OTHER",
+    "REST",
     "Dropped",
     "Entry",
     "Group",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tokenpak.telemetry.read.visible import shorten
+from tokenpak.telemetry.read.visible import width as columns_of
 from tokenpak.telemetry.report.sections import heading, sections
-from tokenpak.telemetry.report.visible import short
 
 if TYPE_CHECKING:
     from tokenpak.telemetry.report.model import Report
@@ -33,13 +34,18 @@ def _table(section: Section, width: int) -> list[str]:
     sizes = widths_of(section, width, len(_GAP))
     return [
         _GAP.join(
-            short(cell, size).rjust(size)
-            if column.right
-            else short(cell, size).ljust(size)
+            _fitted(cell, size, right=column.right)
             for cell, size, column in zip(row, sizes, section.columns, strict=True)
         )
         for row in ([titles, *section.rows] if any(titles) else section.rows)
     ]
+
+
+def _fitted(cell: str, size: int, *, right: bool) -> str:
+    """Return *cell*, *size* columns wide."""
+    cell = shorten(cell, size)
+    gap = " " * (size - columns_of(cell))
+    return gap + cell if right else cell + gap
 
 
 def widths_of(section: Section, width: int, gap: int) -> list[int]:
@@ -54,7 +60,7 @@ def widths_of(section: Section, width: int, gap: int) -> list[int]:
     """
     columns = section.columns
     sizes = [
-        max(len(columns[i].title), *(len(row[i]) for row in section.rows))
+        max(len(columns[i].title), *(columns_of(row[i]) for row in section.rows))
         for i in range(len(columns))
     ]
     over = sum(sizes) + gap * (len(sizes) - 1) - width

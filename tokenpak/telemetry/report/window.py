@@ -12,6 +12,7 @@ a person would choose (5 minutes, an hour) where the window is a multiple of tha
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -21,6 +22,9 @@ from tokenpak.telemetry.errors import SettingError
 DEFAULT_LENGTH: Final = timedelta(hours=24)
 CANONICAL: Final = 27
 """Characters of a timestamp as the logger writes it, which sorts as text."""
+_CANONICAL_FORM: Final = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII
+).fullmatch
 MICROSECOND: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST: Final = datetime(1, 1, 3, tzinfo=UTC)
@@ -167,11 +171,16 @@ class Slots:
         """
         slot = self.minutes.get(stamp[:16])
         if slot is not None and len(stamp) == CANONICAL and stamp[-1] == "Z":
+            try:
+                # What comes behind the minute may be anything.
+                datetime.fromisoformat(stamp)
+            except ValueError:
+                return None
             return slot
         micros = micros_of_text(stamp)
         if micros is None:
             return None
-        if len(stamp) == CANONICAL and stamp[-1] == "Z" and stamp[10] == "T":
+        if is_canonical(stamp):
             self._learn(stamp[:16], micros - micros % 60_000_000)
         return self._slot(micros)
 
@@ -204,6 +213,11 @@ def micros_of_text(stamp: str) -> int | None:
         return None
 
 
+def is_canonical(stamp: str) -> bool:
+    """Return whether *stamp* is a time as the logger writes it, by its form."""
+    return _CANONICAL_FORM(stamp) is not None
+
+
 def iso_of_text(stamp: str) -> str:
     """Return *stamp*, which is a time, as the log writes it."""
     return iso(_EPOCH + (micros_of_text(stamp) or 0) * MICROSECOND)
@@ -224,6 +238,7 @@ __all__ = [
     "OUTSIDE",
     "Slots",
     "Window",
+    "is_canonical",
     "iso",
     "iso_of_text",
     "make_window",

@@ -18,10 +18,9 @@ TITLES: Final = {
     "provider": "provider",
     "model": "model",
     "kind": "kind",
-    "fingerprint": "failure",
     "all": "all",
 }
-"""What the dimensions are called."""
+"""What the dimensions are called, but for the kinds: see title()."""
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -104,7 +103,17 @@ def window_seconds(report: Report) -> float:
 
 def noun(report: Report) -> str:
     """Return what the records of *report* are called."""
-    return "event" if report.stream == "events" else "error"
+    return {"errors": "error", "events": "event"}.get(report.stream, "record")
+
+
+def kind_noun(report: Report) -> str:
+    """Return what has kinds: an event is no failure."""
+    return "failure" if report.stream == "errors" else noun(report)
+
+
+def title(report: Report, by: str) -> str:
+    """Return what the dimension *by* is called."""
+    return kind_noun(report) if by == "fingerprint" else TITLES[by]
 
 
 def headline(report: Report) -> str:
@@ -156,6 +165,7 @@ __all__ = [
     "has_names",
     "headline",
     "instant",
+    "kind_noun",
     "moment",
     "noun",
     "number",
@@ -163,5 +173,6 @@ __all__ = [
     "ratio",
     "span",
     "sparkline",
+    "title",
     "window_seconds",
 ]

@@ -106,14 +106,15 @@
     stacks = count();
     const width = Math.max(chart.parentElement.clientWidth, 200);
     const height = chart.clientHeight || 240;
-    const left = 44, right = 6, top = 10, bottom = 26;
-    const inner = width - left - right;
     const ghost = unfiltered() ? data.before : null;
     const totals = new Array(data.slots).fill(0);
     for (const stack of stacks) stack.series.forEach((n, i) => { totals[i] += n; });
     const most = Math.max(1, ...totals, ...(ghost || []));
     const step = nice(most);
     const peak = Math.ceil(most / step) * step;
+    const right = 6, top = 10, bottom = 26;
+    const left = Math.max(44, 16 + 7 * number(peak).length);
+    const inner = width - left - right;
     const y = (n) => top + (height - top - bottom) * (1 - n / peak);
     const x = (slot) => left + (inner * slot) / data.slots;
     geometry = { left, inner, width, totals };

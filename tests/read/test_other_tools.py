@@ -121,6 +121,20 @@ def test_parquet_has_types_that_do_not_depend_on_the_log(tmp_path: Path) -> None
     assert str(row["timestamp"]) == "2026-03-24 17:35:22"
 
 
+def test_r1_a_time_that_there_is_not_does_not_end_an_export_to_parquet(
+    tmp_path: Path,
+) -> None:
+    """Of another writer, or of a bit that has turned over on the disk."""
+    stamps = ["2026-06-31T12:00:00.000000Z", "2026-03-24T17:35:60.000000Z", "soon"]
+    records = [make_record(timestamp=stamp) for stamp in stamps]
+    write_log(tmp_path, "".join(json.dumps(r) + "\n" for r in records).encode())
+
+    export_to_file(tmp_path, tmp_path / "out.parquet", form="parquet")
+
+    table = parquet_reader.read_table(tmp_path / "out.parquet")
+    assert table["timestamp"].to_pylist() == [None, None, None]
+
+
 def test_parquet_has_the_fields_that_are_asked_for(
     log_dir: Path, tmp_path: Path
 ) -> None:
@@ -163,7 +177,7 @@ def test_without_duckdb_parquet_says_what_to_install(
         ("-2.5e3", "-2.5e3"),
         ("+7", "+7"),
         ("a=1", "a=1"),
-        ("", ""),
+        ("", '""'),
     ],
 )
 def test_a_cell_that_a_spreadsheet_would_run_is_made_harmless(

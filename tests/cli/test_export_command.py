@@ -468,3 +468,21 @@ def test_nothing_is_said_where_stderr_is_a_file(
     monkeypatch.setattr(sys, "stderr", io.StringIO())
 
     assert not output.Progress(lambda: 1 // 0).wanted
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell closes it")
+def test_without_a_stdout_the_message_is_a_sentence(log_dir: Path) -> None:
+    """Closed by who started the command; a file can be exported to all the same."""
+    command = f"{sys.executable} -m tokenpak telemetry export --log-dir {log_dir}"
+
+    done = subprocess.run(
+        f"{command} >&-", shell=True, capture_output=True, text=True, check=False
+    )
+    to_file = subprocess.run(
+        f"{command} -o {log_dir}/out.json >&-", shell=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "Error: The export failed: the output: stdout is closed.\n"
+    assert to_file.returncode == 0
+    assert len(json.loads((log_dir / "out.json").read_text())) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -151,3 +152,14 @@ def test_a_pipe_that_nobody_reads_is_a_broken_pipe(log_dir: Path) -> None:
 
     with open(write_end, "wb") as out, pytest.raises(BrokenPipeError):
         export_records(log_dir, out, form="jsonl", processes=2)
+
+
+def test_an_output_that_changes_what_it_is_given_gets_all_of_it(
+    log_dir: Path, tmp_path: Path
+) -> None:
+    """A gzip file has a descriptor, too, but not for what is not compressed."""
+    with gzip.open(tmp_path / "out.gz", "wb") as out:
+        many = export_records(log_dir, out, form="jsonl", processes=2)
+
+    with gzip.open(tmp_path / "out.gz", "rb") as file:
+        assert file.read().count(b"\n") == many.records == 12 * 200

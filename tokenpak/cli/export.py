@@ -9,7 +9,6 @@ too; where that is not possible, it is read from their spools, and comes at the 
 from __future__ import annotations
 
 import gc
-import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -22,7 +21,7 @@ from tokenpak.cli.options import (
     make_query,
     query_options,
 )
-from tokenpak.cli.output import Progress
+from tokenpak.cli.output import Progress, stdout_bytes
 from tokenpak.cli.reading import let_go_of_stdout, recover_quietly
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import FORMATS, export_records, export_to_file
@@ -126,7 +125,7 @@ def export(
                 "progress": progress if progress.wanted else None,
             }
             if to_stdout:
-                out = sys.stdout.buffer
+                out = stdout_bytes()
                 exported = export_records(place, out, **options)
                 out.flush()
             else:

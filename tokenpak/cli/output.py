@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import click
 
@@ -27,6 +28,19 @@ def say(text: str) -> None:
         click.echo("\r\x1b[K", nl=False, err=True)  # the line of a progress bar
     # A file's name may hold bytes that are not UTF-8, which no terminal takes.
     click.echo(text.encode("utf-8", "backslashreplace").decode())
+
+
+def stdout_bytes() -> IO[bytes]:
+    """
+    Return stdout, to write bytes to.
+
+    Raises:
+        OSError: it was closed when the program began.
+
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "stdout is closed")
+    return sys.stdout.buffer
 
 
 def progress_bar(stack: ExitStack, size: int, label: str) -> Any:
@@ -107,4 +121,12 @@ def plural(count: int) -> str:
     return "s"[: count != 1]
 
 
-__all__ = ["LARGE", "Progress", "plural", "progress_bar", "progress_line", "say"]
+__all__ = [
+    "LARGE",
+    "Progress",
+    "plural",
+    "progress_bar",
+    "progress_line",
+    "say",
+    "stdout_bytes",
+]

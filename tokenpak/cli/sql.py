@@ -9,12 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import os
 import shutil
 import sys
-import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -27,8 +25,10 @@ from tokenpak.cli.options import (
     make_query,
     time_options,
 )
+from tokenpak.cli.output import stdout_bytes
 from tokenpak.cli.reading import let_go_of_stdout, recover_quietly, tell_damage
 from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.read.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,19 +156,12 @@ def _answer(session: SqlSession, text: str, form: str, output: str | None) -> No
 def _target(output: str | None) -> Iterator[IO[bytes]]:
     """Yield stdout, or a file that replaces *output* at the end."""
     if output is None or output == "-":
-        yield cast("IO[bytes]", sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        out = stdout_bytes()
+        yield out
+        out.flush()
         return
-    target = os.path.realpath(output)
-    folder, name = os.path.split(target)
-    fd, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
-    try:
-        with open(fd, "wb") as out:
-            yield out
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(output) as out:
+        yield out
 
 
 def _table(result: SqlResult) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -486,3 +487,31 @@ def test_without_a_stdout_the_message_is_a_sentence(log_dir: Path) -> None:
     assert done.stderr == "Error: The export failed: the output: stdout is closed.\n"
     assert to_file.returncode == 0
     assert len(json.loads((log_dir / "out.json").read_text())) == 6
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_leaves_no_temporary_file(
+    log_dir: Path, tmp_path: Path, name: str
+) -> None:
+    """Nor another than the old one, at the last moment before the new one is there."""
+    number = int(signal.Signals[name])
+    target = tmp_path / "out.json"
+    target.write_text("old")
+    program = (
+        "import os, signal, sys\n"
+        "from tokenpak.cli import main\n"
+        f"os.replace = lambda *_: os.kill(os.getpid(), {number})\n"
+        f"signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "main(['telemetry', 'export', *sys.argv[1:]])\n"
+    )
+    options = ["--log-dir", str(log_dir), "--output", str(target)]
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, *options], capture_output=True, check=False
+    )
+
+    assert done.returncode == (1 if name == "SIGINT" else 128 + number)
+    assert b"Traceback" not in done.stderr
+    assert target.read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["logs", "out.json"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from tokenpak.cli.interrupt import tidy_end
 from tokenpak.cli.options import (
     HELP,
     complete_file,
@@ -114,7 +115,7 @@ def export(
     gc.disable()
     to_stdout = output is None or output == "-"
     try:
-        with Progress(lambda: sizes_of(place, query)[0]) as progress:
+        with tidy_end(), Progress(lambda: sizes_of(place, query)[0]) as progress:
             options: dict[str, Any] = {
                 "query": query,
                 "form": cast("Format", form),

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -74,4 +74,30 @@ def interruptible() -> Iterator[Interrupt]:
             signal.signal(number, handler)
 
 
-__all__ = ["Interrupt", "interruptible"]
+@contextmanager
+def tidy_end() -> Iterator[None]:
+    """
+    Let SIGTERM and SIGHUP within end the command as Ctrl-C does: by an exception.
+
+    So what is temporary is taken away.  For a command that does nothing by halves
+    wherever it ends; the exit status is that of the signal, to a shell.
+    """
+    before = {}
+    try:
+        for number in _SIGNALS:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, _leave)
+    except ValueError:  # not the main thread: a program that calls the command
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+__all__ = ["Interrupt", "interruptible", "tidy_end"]

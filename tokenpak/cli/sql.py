@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tokenpak.cli.display import shorten, visible, width
+from tokenpak.cli.interrupt import tidy_end
 from tokenpak.cli.options import (
     HELP,
     complete_file,
@@ -118,13 +119,16 @@ def sql(
         raise click.UsageError("Parquet is no text: give --output FILE, or a pipe.")
     recover_quietly(place)
     try:
-        with SqlSession(
-            place,
-            since=query.since,
-            until=query.until,
-            allow_files=allow_files,
-            on_damage=tell_damage,
-        ) as session:
+        with (
+            tidy_end(),
+            SqlSession(
+                place,
+                since=query.since,
+                until=query.until,
+                allow_files=allow_files,
+                on_damage=tell_damage,
+            ) as session,
+        ):
             _answer(session, text, form, output)
     except BrokenPipeError:
         let_go_of_stdout()

@@ -315,6 +315,26 @@ def test_r1_a_spool_that_cannot_be_read_is_named(log_dir: Path) -> None:
     )
 
 
+def test_r1_what_acts_on_a_terminal_in_the_name_of_a_spool_is_shown(
+    log_dir: Path,
+) -> None:
+    """A directory that several users share has names that others have chosen."""
+    (log_dir / "spool").mkdir()
+    (log_dir / "spool" / "\x1b]0;title\x07\x9b2J\x7f.spool").write_text("")
+
+    shown = [run("--log-dir", log_dir).stderr]
+    for words in (["show", "req"], ["verify"], ["verify", "--format", "json"]):
+        done = CliRunner().invoke(
+            main, ["telemetry", *words, "--log-dir", str(log_dir)]
+        )
+        shown.append(done.output)
+
+    for text in shown:
+        assert ".spool" in text
+        assert not set(text) & set("\x1b\x07\x9b\x7f")
+    assert json.loads(shown[-1])["findings"][0]["file"].endswith("\x7f.spool")
+
+
 def test_the_help_shows_examples() -> None:
     """Each line as it is written, and the exit status."""
     result = run("--help")

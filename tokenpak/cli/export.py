@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from tokenpak.cli.display import visible
 from tokenpak.cli.interrupt import tidy_end
 from tokenpak.cli.options import (
     HELP,
@@ -167,7 +168,7 @@ def _some(parts: list[str]) -> str:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo(visible(text), err=True)
 
 
 __all__ = ["export"]

@@ -9,6 +9,8 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import click
 
+from tokenpak.cli.display import visible
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
@@ -23,11 +25,12 @@ _WIDTH: Final = 20
 
 
 def say(text: str) -> None:
-    """Print *text* and a newline to stdout."""
+    """Print *text*, one line, and a newline to stdout."""
     if sys.stderr.isatty() and sys.stdout.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)  # the line of a progress bar
-    # A file's name may hold bytes that are not UTF-8, which no terminal takes.
-    click.echo(text.encode("utf-8", "backslashreplace").decode())
+    # A file's name may be anybody's, and hold what acts on a terminal, or bytes that
+    # are not UTF-8, which none takes.
+    click.echo(visible(text))
 
 
 def stdout_bytes() -> IO[bytes]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tokenpak.cli.display import visible
 from tokenpak.telemetry.read import MalformedLine
 from tokenpak.telemetry.settings import resolve_settings
 from tokenpak.telemetry.store.places import readable_spool_directories
@@ -24,7 +25,7 @@ def tell_damage(damage: Damage) -> None:
         )
     else:
         text = f"Not read, or not to the end: {damage.file} ({damage.reason})."
-    click.echo(text.encode("utf-8", "backslashreplace").decode(), err=True)
+    click.echo(visible(text), err=True)
 
 
 def recover_quietly(log_dir: str) -> None:

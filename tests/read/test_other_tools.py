@@ -11,7 +11,7 @@ import pytest
 
 from tests.read.log_making import as_lines, make_record, write_log
 from tokenpak.telemetry.errors import SettingError
-from tokenpak.telemetry.read import Format, export_records, export_to_file
+from tokenpak.telemetry.read import Format, Query, export_records, export_to_file
 
 duckdb = pytest.importorskip("duckdb")
 polars = pytest.importorskip("polars")
@@ -146,6 +146,21 @@ def test_parquet_has_the_fields_that_are_asked_for(
     table = parquet_reader.read_table(tmp_path / "out.parquet")
     assert table.column_names == fields
     assert table["context.input_size"].to_pylist()[:COUNT] == list(range(COUNT))
+
+
+def test_fields_that_differ_by_case_alone_are_refused_for_parquet(
+    log_dir: Path,
+) -> None:
+    """DuckDB would give them other names, or an error of its own if none is there."""
+    for provider in (None, "nobody"):
+        with pytest.raises(SettingError, match="differ by more than case"):
+            export_records(
+                log_dir,
+                io.BytesIO(),
+                query=Query(provider=provider),
+                form="parquet",
+                fields=["a", "A"],
+            )
 
 
 def test_without_duckdb_parquet_says_what_to_install(

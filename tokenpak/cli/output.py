@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 import time
 from typing import IO, TYPE_CHECKING, Any, Final, Self
@@ -43,7 +44,27 @@ def stdout_bytes() -> IO[bytes]:
     """
     if sys.stdout is None:
         raise OSError(errno.EBADF, "stdout is closed")
-    return sys.stdout.buffer
+    out: Any = sys.stdout.buffer
+    # With PYTHONUNBUFFERED it writes as much as there is room for, and says no more.
+    return _Whole(out) if isinstance(out, io.FileIO) else out  # type: ignore[return-value]
+
+
+class _Whole:
+    """A file without a buffer, of which each write writes all."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self.raw = raw
+        self.flush = raw.flush
+        self.fileno = raw.fileno
+
+    def write(self, data: bytes) -> int:
+        left = memoryview(data)
+        while left:
+            count = self.raw.write(left)
+            if count is None:  # it does not wait, and there is no room
+                raise BlockingIOError(errno.EAGAIN, "the output takes no more now")
+            left = left[count:]
+        return len(data)
 
 
 def progress_bar(stack: ExitStack, size: int, label: str) -> Any:

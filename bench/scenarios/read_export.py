@@ -51,7 +51,8 @@ another provider, 0.01 % malformed lines, batches of four processes interleaved,
 record in a thousand hours late. Each command writes JSON Lines into a file, and
 reads files that are in the page cache. `jq -c .` and DuckDB read the same files; `jq`
 gets those of the archives through `gzip -dc`, and both get them without the malformed
-lines: `jq` would end at the first, DuckDB is told to skip them. The memory is the sum
+lines: `jq` would end at the first, DuckDB is told to skip them, and that it need not
+keep the order of the lines. The memory is the sum
 over all processes of what each holds alone and its share of what they hold together
 (PSS), looked at every {_POLL * 1e3:.0f} ms."""
 
@@ -159,6 +160,8 @@ def _duckdb(log_dir: str, target: str) -> Figures:
         f"'{log_dir}/archive/*.jsonl.gz'], format = 'newline_delimited', "
         f"ignore_errors = true)) TO '{target}.json' (FORMAT json)"
     )
+    # It need not keep the order of the files, which takes it a fifth longer.
+    statement = f"SET preserve_insertion_order = false; {statement}"
     code = f"import duckdb; duckdb.sql({statement!r})"
     found = _run([sys.executable, "-c", code], target)
     os.unlink(f"{target}.json")

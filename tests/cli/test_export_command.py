@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -314,6 +316,26 @@ def test_r1_a_spool_that_cannot_be_read_is_named(log_dir: Path) -> None:
     )
 
 
+def test_r1_what_acts_on_a_terminal_in_the_name_of_a_spool_is_shown(
+    log_dir: Path,
+) -> None:
+    """A directory that several users share has names that others have chosen."""
+    (log_dir / "spool").mkdir()
+    (log_dir / "spool" / "\x1b]0;title\x07\x9b2J\x7f.spool").write_text("")
+
+    shown = [run("--log-dir", log_dir).stderr]
+    for words in (["show", "req"], ["verify"], ["verify", "--format", "json"]):
+        done = CliRunner().invoke(
+            main, ["telemetry", *words, "--log-dir", str(log_dir)]
+        )
+        shown.append(done.output)
+
+    for text in shown:
+        assert ".spool" in text
+        assert not set(text) & set("\x1b\x07\x9b\x7f")
+    assert json.loads(shown[-1])["findings"][0]["file"].endswith("\x7f.spool")
+
+
 def test_the_help_shows_examples() -> None:
     """Each line as it is written, and the exit status."""
     result = run("--help")
@@ -468,3 +490,67 @@ def test_nothing_is_said_where_stderr_is_a_file(
     monkeypatch.setattr(sys, "stderr", io.StringIO())
 
     assert not output.Progress(lambda: 1 // 0).wanted
+
+
+def test_without_a_buffer_all_is_written_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in most containers; a disk that is nearly full takes a part, and no error."""
+    taken = []
+
+    class Short(io.FileIO):
+        def write(self, data: Any) -> int:
+            taken.append(bytes(data[:3]))
+            return len(taken[-1])
+
+    with Short(os.devnull, "wb") as short:
+        monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=short))
+        out = output.stdout_bytes()
+        monkeypatch.undo()
+
+        assert out.write(b"12345678") == 8
+    assert b"".join(taken) == b"12345678"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell closes it")
+def test_without_a_stdout_the_message_is_a_sentence(log_dir: Path) -> None:
+    """Closed by who started the command; a file can be exported to all the same."""
+    command = f"{sys.executable} -m tokenpak telemetry export --log-dir {log_dir}"
+
+    done = subprocess.run(
+        f"{command} >&-", shell=True, capture_output=True, text=True, check=False
+    )
+    to_file = subprocess.run(
+        f"{command} -o {log_dir}/out.json >&-", shell=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "Error: The export failed: the output: stdout is closed.\n"
+    assert to_file.returncode == 0
+    assert len(json.loads((log_dir / "out.json").read_text())) == 6
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_leaves_no_temporary_file(
+    log_dir: Path, tmp_path: Path, name: str
+) -> None:
+    """Nor another than the old one, at the last moment before the new one is there."""
+    number = int(signal.Signals[name])
+    target = tmp_path / "out.json"
+    target.write_text("old")
+    program = (
+        "import os, signal, sys\n"
+        "from tokenpak.cli import main\n"
+        f"os.replace = lambda *_: os.kill(os.getpid(), {number})\n"
+        f"signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "main(['telemetry', 'export', *sys.argv[1:]])\n"
+    )
+    options = ["--log-dir", str(log_dir), "--output", str(target)]
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, *options], capture_output=True, check=False
+    )
+
+    assert done.returncode == (1 if name == "SIGINT" else 128 + number)
+    assert b"Traceback" not in done.stderr
+    assert target.read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["logs", "out.json"]

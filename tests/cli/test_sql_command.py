@@ -136,6 +136,21 @@ def test_parquet_is_written_to_a_file_or_a_pipe(log_dir: Path, tmp_path: Path) -
     assert run(*args).stdout_bytes[:4] == b"PAR1"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+def test_an_output_that_is_no_file_is_written_to_and_not_replaced(
+    log_dir: Path, tmp_path: Path
+) -> None:
+    """A pipe here; as root, /dev/null would have become a file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        result = run("--log-dir", log_dir, "SELECT 7", "-o", pipe, "--format", "json")
+
+        assert result.exit_code == 0
+        assert b"7" in (reader.read() or b"")
+    assert pipe.is_fifo()
+
+
 def test_nothing_found_is_no_error(log_dir: Path) -> None:
     """An empty array, a head without rows."""
     args = ("--log-dir", log_dir, "SELECT request_id FROM errors WHERE false")

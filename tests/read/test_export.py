@@ -315,7 +315,7 @@ def test_a_failed_export_leaves_the_old_file_and_no_other(
     def fail(*_args: object) -> None:
         raise error
 
-    monkeypatch.setattr("tokenpak.telemetry.read.export.os.replace", fail)
+    monkeypatch.setattr("tokenpak.telemetry.read.replacing.os.replace", fail)
 
     with pytest.raises(type(error)):
         export_to_file(log_dir, target)
@@ -393,3 +393,28 @@ def test_r1_a_line_of_many_megabytes_is_a_record(tmp_path: Path) -> None:
     write_log(tmp_path, as_lines([record, make_record(1)]))
 
     assert json.loads(export(tmp_path, "json")) == [record, make_record(1)]
+
+
+def test_csv_has_a_row_for_each_record_even_if_nothing_is_in_it(tmp_path: Path) -> None:
+    """Readers of csv pass over lines that are empty."""
+    write_log(tmp_path, as_lines([make_record(context={"n": n}) for n in (1, None, 3)]))
+    out = io.BytesIO()
+
+    export_records(tmp_path, out, form="csv", fields=["n"])
+
+    rows = csv.DictReader(io.StringIO(out.getvalue().decode(), newline=""))
+    assert [row["n"] for row in rows] == ["1", "", "3"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="names of descriptors")
+def test_an_export_to_a_pipe_by_the_name_of_its_descriptor(tmp_path: Path) -> None:
+    """``-o /dev/stdout`` and ``-o >(gzip > x.gz)``: the real path names nothing."""
+    write_log(tmp_path, as_lines(make_records(3)))
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb") as pipe:
+        try:
+            export_to_file(tmp_path, f"/dev/fd/{write_end}", form="jsonl")
+        finally:
+            os.close(write_end)
+
+        assert pipe.read() == as_lines(make_records(3))

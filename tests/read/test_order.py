@@ -129,3 +129,28 @@ def test_a_shuffled_day_is_sorted_through_many_runs(
     rows = exported(tmp_path)
 
     assert [r["request_id"] for r in rows] == [f"req-{n}" for n in range(2000)]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_record_without_a_time_stays_there_in_a_large_day_too(tmp_path: Path) -> None:
+    """Also behind blocks that are copied when they are read for the second time."""
+    records = [make_record(n) for n in range(400)]
+    for n in range(0, 400, 25):
+        records[n]["timestamp"] = "soon"
+    write_log(tmp_path, as_lines(records))
+
+    assert exported(tmp_path) == records
+
+
+@pytest.mark.usefixtures("small")
+def test_r1_an_archive_that_is_cut_is_told_of_once(tmp_path: Path) -> None:
+    """Of a day that is read twice, because of a second file."""
+    packed = write_log(
+        tmp_path, as_lines([make_record(1)]), archived=True, compressed=True
+    )
+    packed.write_bytes(packed.read_bytes()[:-8])
+    write_log(tmp_path, as_lines([make_record(n) for n in range(300)]), part=".1")
+
+    done = export_records(tmp_path, io.BytesIO(), form="jsonl")
+
+    assert [damage.file for damage in done.unreadable] == [str(packed)]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.read.log_making import as_lines, make_record, write_log
 from tokenpak.telemetry.errors import SettingError
-from tokenpak.telemetry.read import Format, export_records, export_to_file
+from tokenpak.telemetry.read import Format, Query, export_records, export_to_file
 
 duckdb = pytest.importorskip("duckdb")
 polars = pytest.importorskip("polars")
@@ -121,6 +121,20 @@ def test_parquet_has_types_that_do_not_depend_on_the_log(tmp_path: Path) -> None
     assert str(row["timestamp"]) == "2026-03-24 17:35:22"
 
 
+def test_r1_a_time_that_there_is_not_does_not_end_an_export_to_parquet(
+    tmp_path: Path,
+) -> None:
+    """Of another writer, or of a bit that has turned over on the disk."""
+    stamps = ["2026-06-31T12:00:00.000000Z", "2026-03-24T17:35:60.000000Z", "soon"]
+    records = [make_record(timestamp=stamp) for stamp in stamps]
+    write_log(tmp_path, "".join(json.dumps(r) + "\n" for r in records).encode())
+
+    export_to_file(tmp_path, tmp_path / "out.parquet", form="parquet")
+
+    table = parquet_reader.read_table(tmp_path / "out.parquet")
+    assert table["timestamp"].to_pylist() == [None, None, None]
+
+
 def test_parquet_has_the_fields_that_are_asked_for(
     log_dir: Path, tmp_path: Path
 ) -> None:
@@ -132,6 +146,21 @@ def test_parquet_has_the_fields_that_are_asked_for(
     table = parquet_reader.read_table(tmp_path / "out.parquet")
     assert table.column_names == fields
     assert table["context.input_size"].to_pylist()[:COUNT] == list(range(COUNT))
+
+
+def test_fields_that_differ_by_case_alone_are_refused_for_parquet(
+    log_dir: Path,
+) -> None:
+    """DuckDB would give them other names, or an error of its own if none is there."""
+    for provider in (None, "nobody"):
+        with pytest.raises(SettingError, match="differ by more than case"):
+            export_records(
+                log_dir,
+                io.BytesIO(),
+                query=Query(provider=provider),
+                form="parquet",
+                fields=["a", "A"],
+            )
 
 
 def test_without_duckdb_parquet_says_what_to_install(
@@ -163,7 +192,6 @@ def test_without_duckdb_parquet_says_what_to_install(
         ("-2.5e3", "-2.5e3"),
         ("+7", "+7"),
         ("a=1", "a=1"),
-        ("", ""),
     ],
 )
 def test_a_cell_that_a_spreadsheet_would_run_is_made_harmless(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import pickle
 import signal
+import subprocess
+import sys
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,9 +22,9 @@ from tokenpak.telemetry.read import (
     export_to_file,
     parallel,
 )
+from tokenpak.telemetry.read.export import Plan
 
 if TYPE_CHECKING:
-    from datetime import date
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="helpers need descriptors")
@@ -151,3 +156,35 @@ def test_a_pipe_that_nobody_reads_is_a_broken_pipe(log_dir: Path) -> None:
 
     with open(write_end, "wb") as out, pytest.raises(BrokenPipeError):
         export_records(log_dir, out, form="jsonl", processes=2)
+
+
+def test_an_output_that_changes_what_it_is_given_gets_all_of_it(
+    log_dir: Path, tmp_path: Path
+) -> None:
+    """A gzip file has a descriptor, too, but not for what is not compressed."""
+    with gzip.open(tmp_path / "out.gz", "wb") as out:
+        many = export_records(log_dir, out, form="jsonl", processes=2)
+
+    with gzip.open(tmp_path / "out.gz", "rb") as file:
+        assert file.read().count(b"\n") == many.records == 12 * 200
+
+
+@pytest.mark.parametrize("behind", ["plan", "day"])
+def test_a_helper_whose_starter_is_gone_ends_without_a_word(
+    log_dir: Path, behind: str
+) -> None:
+    """Whatever it waits for, and though nobody hears it."""
+    plan = Plan(log_dir=str(log_dir), query=Query(), form="jsonl")
+    messages = [plan] if behind == "plan" else [plan, date(2026, 3, 20)]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with open(write_end, "wb") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-m", parallel.WORKER, str(write_end)],
+            input=b"".join(map(pickle.dumps, messages)),
+            stdout=nobody if behind == "plan" else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+
+    assert done.stderr == b""

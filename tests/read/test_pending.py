@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -378,3 +379,26 @@ def test_q3_a_range_that_is_being_given_up_is_not_shown(tmp_path: Path) -> None:
 
     assert (found, damage) == (RECORDS[2:], [])
     assert segment.end() > 0
+
+
+@pytest.mark.parametrize("before", ["another day", "longer"])
+def test_r1_a_late_record_in_a_file_with_a_used_inode_comes_once(
+    tmp_path: Path, before: str
+) -> None:
+    """An archived day lets go of its inode, and recovery makes a file of it."""
+    day = "2026-03-20" if before == "another day" else DAY
+    old = write_log(tmp_path, as_lines(FILLER), day)
+    new = write_log(tmp_path, LINES[0])
+    old = old if before == "another day" else new
+    old.write_bytes(as_lines(FILLER))
+    make_orphan(tmp_path, [LINES[1]])[0].release()
+    items = iter_records(tmp_path, Query(since=date.fromisoformat(DAY)), pending=True)
+
+    late = LINES[0] + LINES[1]
+    if before == "another day":
+        late += as_lines([make_record(n) for n in range(100, 300)])
+    old.write_bytes(late)  # the same inode
+    old.replace(new)
+
+    ids = [item["request_id"] for item in items if isinstance(item, dict)]
+    assert ids.count(RECORDS[1]["request_id"]) == 1

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.read.log_making import make_record, read_all, write_log
+from tests.read.log_making import as_lines, make_record, read_all, write_log
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import Query, export_records, parse_when, parse_where
 from tokenpak.telemetry.read.lines import Stretch
 from tokenpak.telemetry.read.needles import Screen
+from tokenpak.telemetry.read.when import is_canonical
 from tokenpak.telemetry.read.where import Condition, value_at
 
 if TYPE_CHECKING:
@@ -258,3 +259,40 @@ def test_the_first_and_the_last_records_are_those_in_time(tmp_path: Path) -> Non
     assert [r["request_id"] for r in last] == ["req-3", "req-1", "req-2", "req-3"]
     assert read_all(tmp_path, Query(limit=0))[0] == []
     assert read_all(tmp_path, Query(last=0))[0] == []
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "2026-06-30T23:59:60.000000Z",
+        "2026-06-31T12:00:00.000000Z",
+        "2026-07-01T24:30:00.000000Z",
+        "2026-13-01T12:00:00.000000Z",
+        "0000-06-30T12:00:00.000000Z",
+        "2025-02-29T12:00:00.000000Z",
+    ],
+)
+def test_a_time_that_there_is_not_counts_as_of_its_files_day(
+    tmp_path: Path, stamp: str
+) -> None:
+    """Also where it has the form of the logger's: a leap second, the 31st of June."""
+    day = date(2026, 6, 30)
+    write_log(tmp_path, as_lines([make_record(timestamp=stamp)]), str(day))
+
+    assert len(read_all(tmp_path, Query(since=day, until=day))[0]) == 1
+    assert len(read_all(tmp_path, Query(since=day, last=1))[0]) == 1
+
+
+def test_each_time_that_there_is_is_canonical_but_leap_days() -> None:
+    """And none that there is not: the order of the texts is that of the times."""
+    for year in (1, 4, 1900, 2000, 2026, 9999, 0):
+        for month in range(14):
+            for day in range(33):
+                stamp = f"{year:04}-{month:02}-{day:02}T23:59:59.999999Z"
+                try:
+                    datetime.fromisoformat(stamp)
+                except ValueError:
+                    there = False
+                else:
+                    there = (month, day) != (2, 29)
+                assert bool(is_canonical(stamp)) is there, stamp

@@ -9,11 +9,12 @@ too; where that is not possible, it is read from their spools, and comes at the 
 from __future__ import annotations
 
 import gc
-import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from tokenpak.cli.display import visible
+from tokenpak.cli.interrupt import tidy_end
 from tokenpak.cli.options import (
     HELP,
     complete_file,
@@ -22,7 +23,7 @@ from tokenpak.cli.options import (
     make_query,
     query_options,
 )
-from tokenpak.cli.output import Progress
+from tokenpak.cli.output import Progress, stdout_bytes
 from tokenpak.cli.reading import let_go_of_stdout, recover_quietly
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import FORMATS, export_records, export_to_file
@@ -115,7 +116,7 @@ def export(
     gc.disable()
     to_stdout = output is None or output == "-"
     try:
-        with Progress(lambda: sizes_of(place, query)[0]) as progress:
+        with tidy_end(), Progress(lambda: sizes_of(place, query)[0]) as progress:
             options: dict[str, Any] = {
                 "query": query,
                 "form": cast("Format", form),
@@ -126,7 +127,7 @@ def export(
                 "progress": progress if progress.wanted else None,
             }
             if to_stdout:
-                out = sys.stdout.buffer
+                out = stdout_bytes()
                 exported = export_records(place, out, **options)
                 out.flush()
             else:
@@ -167,7 +168,7 @@ def _some(parts: list[str]) -> str:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo(visible(text), err=True)
 
 
 __all__ = ["export"]

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -75,17 +75,18 @@ def interruptible() -> Iterator[Interrupt]:
 
 
 @contextmanager
-def like_ctrl_c() -> Iterator[None]:
+def tidy_end() -> Iterator[None]:
     """
-    Let SIGTERM and SIGHUP within do what Ctrl-C does: end, and clean up.
+    Let SIGTERM and SIGHUP within end the command as Ctrl-C does: by an exception.
 
-    For a command that only has something temporary to delete.
+    So what is temporary is taken away.  For a command that does nothing by halves
+    wherever it ends; the exit status is that of the signal, to a shell.
     """
     before = {}
     try:
         for number in _SIGNALS:
-            if signal.getsignal(number) == signal.SIG_DFL:  # not of nohup
-                before[number] = signal.signal(number, signal.default_int_handler)
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, _leave)
     except ValueError:  # not the main thread: a program that calls the command
         pass
     try:
@@ -95,4 +96,8 @@ def like_ctrl_c() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-__all__ = ["Interrupt", "interruptible", "like_ctrl_c"]
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+__all__ = ["Interrupt", "interruptible", "tidy_end"]

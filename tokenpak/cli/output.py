@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import click
+
+from tokenpak.cli.display import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +26,45 @@ _WIDTH: Final = 20
 
 
 def say(text: str) -> None:
-    """Print *text* and a newline to stdout."""
+    """Print *text*, one line, and a newline to stdout."""
     if sys.stderr.isatty() and sys.stdout.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)  # the line of a progress bar
-    # A file's name may hold bytes that are not UTF-8, which no terminal takes.
-    click.echo(text.encode("utf-8", "backslashreplace").decode())
+    # A file's name may be anybody's, and hold what acts on a terminal, or bytes that
+    # are not UTF-8, which none takes.
+    click.echo(visible(text))
+
+
+def stdout_bytes() -> IO[bytes]:
+    """
+    Return stdout, to write bytes to.
+
+    Raises:
+        OSError: it was closed when the program began.
+
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "stdout is closed")
+    out: Any = sys.stdout.buffer
+    # With PYTHONUNBUFFERED it writes as much as there is room for, and says no more.
+    return _Whole(out) if isinstance(out, io.FileIO) else out  # type: ignore[return-value]
+
+
+class _Whole:
+    """A file without a buffer, of which each write writes all."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self.raw = raw
+        self.flush = raw.flush
+        self.fileno = raw.fileno
+
+    def write(self, data: bytes) -> int:
+        left = memoryview(data)
+        while left:
+            count = self.raw.write(left)
+            if count is None:  # it does not wait, and there is no room
+                raise BlockingIOError(errno.EAGAIN, "the output takes no more now")
+            left = left[count:]
+        return len(data)
 
 
 def progress_bar(stack: ExitStack, size: int, label: str) -> Any:
@@ -107,4 +145,12 @@ def plural(count: int) -> str:
     return "s"[: count != 1]
 
 
-__all__ = ["LARGE", "Progress", "plural", "progress_bar", "progress_line", "say"]
+__all__ = [
+    "LARGE",
+    "Progress",
+    "plural",
+    "progress_bar",
+    "progress_line",
+    "say",
+    "stdout_bytes",
+]

@@ -12,14 +12,13 @@ import itertools
 import os
 import shutil
 import sys
-import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from tokenpak.cli.display import shorten, visible, width
-from tokenpak.cli.interrupt import like_ctrl_c
+from tokenpak.cli.interrupt import tidy_end
 from tokenpak.cli.options import (
     HELP,
     complete_file,
@@ -28,6 +27,7 @@ from tokenpak.cli.options import (
     make_query,
     time_options,
 )
+from tokenpak.cli.output import stdout_bytes
 from tokenpak.cli.reading import (
     let_go_of_stdout,
     need_stdout,
@@ -35,6 +35,7 @@ from tokenpak.cli.reading import (
     tell_damage,
 )
 from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.read.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,7 +131,7 @@ def sql(
         if output is not None:
             _refuse_log_file(place, os.path.realpath(output))
         with (
-            like_ctrl_c(),
+            tidy_end(),
             SqlSession(
                 place,
                 since=query.since,
@@ -186,28 +187,14 @@ def _answer(session: SqlSession, text: str, form: str, output: str | None) -> No
 
 @contextmanager
 def _target(output: str | None) -> Iterator[IO[bytes]]:
-    """Yield stdout, a pipe or device, or a file that replaces *output* at the end."""
-    # Imported here: --help needs not load it.
-    from tokenpak.telemetry.read.export import _is_replaceable  # noqa: PLC0415
-
+    """Yield stdout, or a file that replaces *output* at the end."""
     if output is None:
-        yield cast("IO[bytes]", sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        out = stdout_bytes()
+        yield out
+        out.flush()
         return
-    target = os.path.realpath(output)
-    if not _is_replaceable(target):
-        with open(target, "wb") as out:
-            yield out
-        return
-    folder, name = os.path.split(target)
-    fd, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
-    try:
-        with open(fd, "wb") as out:
-            yield out
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(output) as out:
+        yield out
 
 
 def _table(result: SqlResult, *, on_terminal: bool) -> Iterator[str]:

@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -149,7 +149,7 @@ def _report_json(findings: _Bounded) -> None:
     say('{"findings": [')
     before = ""
     for finding in findings:
-        say(f"{before}{json.dumps(asdict(finding) | {'damage': finding.damage})}")
+        say(f"{before}{_json(asdict(finding) | {'damage': finding.damage})}")
         before = ","
     check = findings.check
     rest = {
@@ -160,7 +160,12 @@ def _report_json(findings: _Bounded) -> None:
         "counts": {kind: check.counts[kind] for kind in KINDS},
         "not_shown": sum(findings.left_out.values()),
     }
-    say(f"], {json.dumps(rest)[1:]}")
+    say(f"], {_json(rest)[1:]}")
+
+
+def _json(value: dict[str, Any]) -> str:
+    # All in it that is not ASCII is escaped, but for this one.
+    return json.dumps(value).replace("\x7f", "\\u007f")
 
 
 __all__ = ["verify"]

@@ -12,8 +12,6 @@ A large export to a file or pipe uses several processes; see ``parallel``.
 from __future__ import annotations
 
 import os
-import stat
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -22,6 +20,7 @@ from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read.filter import Query
 from tokenpak.telemetry.read.records import MalformedLine, UnreadableFile
 from tokenpak.telemetry.read.render import FORMATS, Format, shape_of
+from tokenpak.telemetry.read.replacing import replacing
 from tokenpak.telemetry.read.select import Selection
 from tokenpak.telemetry.store.names import ARCHIVE_DIR, parse_log_name
 
@@ -219,10 +218,8 @@ def export_to_file(
         SettingError: as for export_records(), or *path* is a file of the log itself.
 
     """
-    target = os.path.realpath(path)
-    _refuse_log_file(log_dir, target)
-
-    def write(out: Writable) -> Exported:
+    _refuse_log_file(log_dir, os.path.realpath(path))
+    with replacing(path) as out:
         return export_records(
             log_dir,
             out,
@@ -234,20 +231,6 @@ def export_to_file(
             processes=processes,
             progress=progress,
         )
-
-    if not _is_replaceable(target):
-        with open(target, "wb") as out:
-            return write(out)
-    folder, name = os.path.split(target)
-    fd, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
-    try:
-        with open(fd, "wb") as out:
-            exported = write(out)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return exported
 
 
 def pieces(rows: Iterator[Rows], shape: Shape, tally: Tally) -> Iterator[bytes]:
@@ -270,15 +253,6 @@ def _checked(fields: Sequence[str] | None) -> tuple[str, ...] | None:
             "names of fields, none twice, like timestamp,error_type,context.model",
         )
     return tuple(fields)
-
-
-def _is_replaceable(target: str) -> bool:
-    """Return whether *target* is a file, or nothing yet."""
-    try:
-        mode = os.stat(target).st_mode
-    except FileNotFoundError:
-        return True
-    return stat.S_ISREG(mode)
 
 
 def _refuse_log_file(log_dir: str | os.PathLike[str], target: str) -> None:

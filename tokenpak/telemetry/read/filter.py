@@ -11,13 +11,12 @@ own day's records (S3); and what ``needles`` rules out by the bytes of a line, t
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenpak.telemetry.errors import SettingError
-from tokenpak.telemetry.read.when import EXAMPLE, in_utc, parse_when
+from tokenpak.telemetry.read.when import EXAMPLE, in_utc, is_canonical, parse_when
 from tokenpak.telemetry.read.where import Condition, parse_where
 from tokenpak.telemetry.store.names import ERRORS, STREAMS
 
@@ -32,9 +31,6 @@ QUERY_STREAMS: Final = (*STREAMS, ALL)
 MOST_LAST: Final = 100_000
 """Of ``last``: these records are held."""
 
-_CANONICAL: Final = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII
-).fullmatch
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 _TEXTS: Final = ("provider", "model", "error_type", "request_id", "grep")
@@ -167,7 +163,7 @@ class Query:
             if not isinstance(stamp, str):
                 return default
             # What the logger writes sorts as text; parsing it takes longer.
-            if _CANONICAL(stamp):
+            if is_canonical(stamp):
                 return first_text <= stamp <= last_text
             try:
                 return first <= in_utc(datetime.fromisoformat(stamp)) <= last
@@ -183,7 +179,7 @@ def day_of_record(record: Record) -> date | None:
     if not isinstance(stamp, str):
         return None
     try:
-        if _CANONICAL(stamp):
+        if is_canonical(stamp):
             return date.fromisoformat(stamp[:10])
         return in_utc(datetime.fromisoformat(stamp)).date()
     except (ValueError, OverflowError):

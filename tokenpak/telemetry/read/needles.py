@@ -27,6 +27,7 @@ import orjson
 
 from tokenpak.telemetry.read.filter import canonical
 from tokenpak.telemetry.read.lines import Block
+from tokenpak.telemetry.read.when import STAMP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
     from tokenpak.telemetry.read.filter import Query
     from tokenpak.telemetry.read.lines import Stretch
 
-_STAMP: Final = re.compile(
-    rb'\{"timestamp":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)"'
-).match
+_STAMP: Final = re.compile(f'{{"timestamp":"({STAMP})"'.encode()).match
 _STAMPED: Final = b'"timestamp"'
 _ESCAPED: Final = b"\\u00"
 """How an ASCII character is escaped, other than by a letter."""

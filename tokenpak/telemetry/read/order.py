@@ -55,6 +55,8 @@ _OVERHEAD: Final = 150
 _GROUP: Final = 512
 _HEAD: Final = struct.Struct("<qqI?")
 _MARKS: Final = 1024 * 1024
+_ALL_READ: Final = 2**63
+"""More than the blocks of any file: what is told behind the last one is told, too."""
 
 Rows = tuple[list[str], list[bytes]]
 """Keys and rows, of the same length."""
@@ -111,6 +113,7 @@ class Day:
                     del keys, rows, batch
                     yield from self._twice()
                     return
+            self._done[number] = _ALL_READ
         if any(map(str.__gt__, keys, keys[1:])):
             order = sorted(range(len(keys)), key=keys.__getitem__)
             keys = [keys[i] for i in order]

@@ -317,6 +317,9 @@ def _file(out: Writable) -> _File | None:
     if os.name != "posix" or not sys.executable:
         return None
     try:
+        # Not all that has a descriptor gives it what it is given: gzip compresses it.
+        if not isinstance(getattr(out, "raw", out), io.FileIO):
+            return None
         cast("_File", out).fileno()
         cast("_File", out).flush()
     except (AttributeError, OSError, ValueError):

@@ -62,7 +62,7 @@ def export_parquet(
     Do what *plan* says, as export_records() does for parquet.
 
     Raises:
-        SettingError: duckdb is not installed.
+        SettingError: duckdb is not installed, or cannot tell two *fields* apart.
 
     """
     try:
@@ -71,6 +71,13 @@ def export_parquet(
         raise SettingError("format", "parquet", MISSING) from None
     tally = Tally()
     fields = plan.fields
+    if fields is not None and len({name.lower() for name in fields}) < len(fields):
+        # It would call the second one something else, or refuse it if there is no row.
+        raise SettingError(
+            "fields",
+            ",".join(fields),
+            "names that differ by more than case, for DuckDB",
+        )
     row = _row_of(plan.query.stream) if fields is None else None
     shape = shape_of("jsonl", plan.query.stream, fields)
     if row is not None:

@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from tokenpak.telemetry.read.lines import Block
     from tokenpak.telemetry.read.records import Damage, Found, Record
     from tokenpak.telemetry.read.source import OpenFile
+    from tokenpak.telemetry.store.names import LogFile
+
+    _Identity = tuple[int, int, str, date, bool]
 
 _OPEN: Final = 64
 """How many spools are held open; after a thousand deaths on a full disk, no descriptor
@@ -220,7 +223,9 @@ class Pending:
         if not self._expected:
             return None
         status = os.fstat(file.fd)
-        known = self._sizes.get((status.st_dev, status.st_ino), 0)
+        known = self._sizes.get(_identity(file.file, status), 0)
+        if not file.file.compressed and known > status.st_size:
+            known = 0  # no log file grows shorter: another one has its inode now
 
         def look(block: Block) -> None:
             if end_of(block) <= known:
@@ -265,7 +270,13 @@ class Pending:
                 yield from found_in(block, "", self._stream)
 
 
-def _sizes(log_dir: str) -> dict[tuple[int, int], int]:
+def _identity(file: LogFile, status: os.stat_result) -> _Identity:
+    # An inode that is free is soon another file's: that of a late record, while the
+    # day before it is archived.
+    return status.st_dev, status.st_ino, file.stream, file.day, file.compressed
+
+
+def _sizes(log_dir: str) -> dict[_Identity, int]:
     sizes = {}
     for file in list_log_files(log_dir):
         try:
@@ -273,7 +284,7 @@ def _sizes(log_dir: str) -> dict[tuple[int, int], int]:
         except OSError:  # archived meanwhile: all of it counts as new
             continue
         size = _NEVER if file.compressed else status.st_size
-        sizes[status.st_dev, status.st_ino] = size
+        sizes[_identity(file, status)] = size
     return sizes
 
 

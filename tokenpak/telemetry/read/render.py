@@ -190,6 +190,8 @@ def _cells(cells: list[str], *, raw: bool) -> bytes:
         '"' + cell.replace('"', '""') + '"' if _SPECIAL(cell) else cell
         for cell in cells
     ]
+    if quoted == [""]:  # else an empty line, which readers of csv pass over
+        quoted = ['""']
     text = ",".join(quoted) + "\r\n"
     try:
         return text.encode()

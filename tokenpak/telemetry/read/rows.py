@@ -11,7 +11,6 @@ R2  One block of rows is held.
 from __future__ import annotations
 
 import os
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -21,7 +20,7 @@ from tokenpak.telemetry.read.filter import canonical
 from tokenpak.telemetry.read.lines import Block, split_stretch
 from tokenpak.telemetry.read.records import HUGE_LINE
 from tokenpak.telemetry.read.scan import found_in, stretches_of
-from tokenpak.telemetry.read.when import in_utc
+from tokenpak.telemetry.read.when import in_utc, is_canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from tokenpak.telemetry.read.records import Damage, Record
     from tokenpak.telemetry.read.source import OpenFile
 
-_CANONICAL: Final = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII
-).fullmatch
 _START: Final = b'{"timestamp":"'
 _KEY: Final = slice(len(_START), len(_START) + 27)
 
@@ -114,7 +110,9 @@ class FileRows:
                 passed(now - position)
                 position = now
             if known is not None and next(known, False):
-                yield _copied(stretch)
+                batch = _copied(stretch)
+                key = batch.keys[-1]
+                yield batch
                 continue
             blocks: Iterable[Block]
             if look is not None:
@@ -138,7 +136,7 @@ class FileRows:
         """Add the rows of *block*; return the last key, and whether all are lines."""
         _, _, keys, rows, offsets, _ = batch
         file, accepts, render = self.file.file, self._accepts, self._render
-        loads, dumps, is_canonical = orjson.loads, orjson.dumps, _CANONICAL
+        loads, dumps, canonical_time = orjson.loads, orjson.dumps, is_canonical
         add_key, add_row, add_offset = keys.append, rows.append, offsets.append
         complete = block.end != "limit"
         whole = complete
@@ -167,7 +165,7 @@ class FileRows:
                     add_offset(item[3])
             elif accepts is None or accepts(record):
                 stamp = record.get("timestamp")
-                if type(stamp) is str and is_canonical(stamp):
+                if type(stamp) is str and canonical_time(stamp):
                     key = stamp
                 else:
                     whole = False
@@ -190,7 +188,7 @@ def key_of(record: Record) -> str | None:
     stamp = record.get("timestamp")
     if not isinstance(stamp, str):
         return None
-    if _CANONICAL(stamp):
+    if is_canonical(stamp):
         return stamp
     try:
         return canonical(in_utc(datetime.fromisoformat(stamp)))

@@ -18,6 +18,23 @@ EXAMPLE: Final = (
     "30m, 2h or 7d, or today, yesterday or now"
 )
 
+STAMP: Final = (
+    r"(?!0000)[0-9]{4}-"
+    r"(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
+    r"|(?:0[13-9]|1[0-2])-(?:29|30)"
+    r"|(?:0[13578]|1[02])-31)"
+    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z"
+)
+"""
+The form of a timestamp that the logger writes: such texts sort as their times do.
+
+Only times that there are: the 31st of June, or a leap second, is none that datetime
+reads.  The 29th of February, which not every year has, is left to datetime.
+"""
+
+is_canonical = re.compile(STAMP).fullmatch
+"""Whether a text is a timestamp as the logger writes it."""
+
 _AGO: Final = re.compile(r"(\d{1,9})([smhdw])", re.ASCII).fullmatch
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _YEAR_FIRST: Final = re.compile(r"\d{4}-?(\d\d|W)", re.ASCII).match
@@ -66,4 +83,4 @@ def in_utc(when: datetime) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
-__all__ = ["EXAMPLE", "in_utc", "parse_when"]
+__all__ = ["EXAMPLE", "STAMP", "in_utc", "is_canonical", "parse_when"]

@@ -114,10 +114,15 @@ def main() -> None:
     worker = Worker(sys.stdin.buffer, said, int(sys.argv[1]))
     try:
         worker.run()
+    except EOFError:
+        pass  # that process is gone, and so is whoever wanted the day
     except OSError as e:
         failure = ("failed", (e.errno or errno.EIO, e.strerror or str(e)))
-        said.write(pickle.dumps(failure))
-        said.flush()
+        try:
+            said.write(pickle.dumps(failure))
+            said.flush()
+        except BrokenPipeError:
+            os._exit(1)  # nobody listens any more, to the flush of the exit either
 
 
 if __name__ == "__main__":

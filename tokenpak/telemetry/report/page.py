@@ -14,8 +14,6 @@ import base64
 import hashlib
 import math
 import os
-import stat
-import tempfile
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +23,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.read.replacing import replacing
 from tokenpak.telemetry.read.visible import visible
 from tokenpak.telemetry.report import wording
 from tokenpak.telemetry.report.model import DIMENSIONS
@@ -226,27 +225,10 @@ def write_whole(target: str, data: bytes) -> None:
         SettingError: it is called like a file of the log.
 
     """
-    # What a name in /dev or /proc leads to need not have a name of its own.
-    try:
-        regular = stat.S_ISREG(os.stat(target).st_mode)
-    except FileNotFoundError:
-        regular = True
-    path = os.path.realpath(target)
-    if parse_log_name(path) is not None:
+    if parse_log_name(os.path.realpath(target)) is not None:
         raise SettingError("html", target, "a file that is not called like a log's own")
-    if not regular:
-        with open(target, "wb") as out:
-            out.write(data)
-        return
-    folder, name = os.path.split(path)
-    fd, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
-    try:
-        with open(fd, "wb") as out:
-            out.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(target) as out:
+        out.write(data)
 
 
 __all__ = ["as_page", "write_whole"]

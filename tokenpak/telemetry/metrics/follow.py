@@ -221,7 +221,12 @@ class Follower:
             days = wanted.get(stream)
             if not days:
                 continue
-            directory = LogDirectory(self.log_dir, stream, days.__contains__)
+            try:
+                directory = LogDirectory(self.log_dir, stream, days.__contains__)
+            except OSError:  # it has gone since, or there is no descriptor left
+                on_problem("unreadable_directory")
+                self._stamp = None
+                return
             for day in directory.days():
                 with directory.open_day(day) as opened:
                     for damage in opened.unreadable:

@@ -66,6 +66,17 @@ def test_watch_alertmanager_gets_its_own_form(receiver: Receiver) -> None:
     assert over["endsAt"] == "2027-01-15T08:00:00.000000Z"
 
 
+def test_watch_an_alert_never_ends_before_it_starts(receiver: Receiver) -> None:
+    """Alertmanager refuses that, and all that came with it.  A clock was set back."""
+    alert = make_alert()
+    alert.starts_at = NOW + 7200
+
+    alertmanager(receiver.address).tell([alert], NOW)
+
+    ((told,),) = receiver.bodies
+    assert told["startsAt"] < told["endsAt"]
+
+
 def test_watch_a_webhook_gets_what_alertmanager_would_send(receiver: Receiver) -> None:
     """Version 4, with the status of each alert and of all."""
     webhook(receiver.address + "/hook?x=1").tell([make_alert(over=True)], NOW)
@@ -120,6 +131,18 @@ def test_watch_nobody_there_is_a_failure_that_tells_no_secret() -> None:
     assert "SECRET" not in f"{caught.value} {target.name} {target.identity}"
 
 
+def test_watch_a_proxy_that_is_none_is_a_failure_not_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its address is not looked at when the watch starts."""
+    monkeypatch.setenv("http_proxy", "http://a..b:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    with pytest.raises(NotToldError, match="address"):
+        webhook("http://hook.example/").tell([make_alert()], NOW)
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -133,6 +156,8 @@ def test_watch_nobody_there_is_a_failure_that_tells_no_secret() -> None:
         "ftp://h/",
         "http://hé/",
         "http://[::1/",
+        "http://a..b/",
+        f"http://{'a' * 64}.example/",
     ],
 )
 def test_watch_what_is_no_address_is_refused(address: str) -> None:

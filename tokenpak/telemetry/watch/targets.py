@@ -134,6 +134,9 @@ class Webhook:
             raise NotToldError(str(text)) from None
         except HTTPException as e:
             raise NotToldError(f"its answer is no HTTP ({type(e).__name__})") from None
+        except ValueError as e:  # UnicodeError: the name of a host that can be none
+            what = f"it, or its proxy, has no usable address ({type(e).__name__})"
+            raise NotToldError(what) from None
 
 
 def alertmanager(address: str, repeat: float = 60.0) -> Webhook:
@@ -228,6 +231,8 @@ def _checked(kind: str, address: str) -> SplitResult:
     try:
         parts = urlsplit(address)
         _ = parts.port
+        # As the socket will do it; UnicodeError is a ValueError.
+        (parts.hostname or "").encode("idna")
     except ValueError:
         raise SettingError(kind, "that address", expected) from None
     if (

@@ -191,3 +191,5 @@ def test_watch_pieces_of_promql() -> None:
     ]
     assert string('a"\\\n\x1b\ud800') == '"a\\"\\\\\\n\\U0000001b?"'
     assert pattern(("A*", "b.c?")) == r"A.*|b\.c."
+    # A byte of the command line that is no text; as "?" it would be no expression.
+    assert pattern(("\udcff",)) == "."

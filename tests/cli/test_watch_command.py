@@ -110,11 +110,11 @@ def test_watch_with_no_room_for_its_output_tells_the_others(
     (log_dir / "watch").mkdir()
     (log_dir / "watch" / "state.json").write_bytes(b"damaged")  # to be complained of
     with receiving() as receiver, open("/dev/full", "wb") as device:
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, full: device}
+        command = [sys.executable, "-m", "tokenpak", "telemetry", "watch", "--once"]
         run = subprocess.run(
-            [sys.executable, "-m", "tokenpak", "telemetry", "watch", "--once"]
-            + ["--log-dir", str(log_dir), "--webhook", receiver.address],
-            **streams,  # type: ignore[call-overload]  (mypy: of mixed types)
+            [*command, "--log-dir", str(log_dir), "--webhook", receiver.address],
+            stdout=device if full == "stdout" else subprocess.PIPE,
+            stderr=device if full == "stderr" else subprocess.PIPE,
             timeout=60,
             check=False,
         )

@@ -247,6 +247,23 @@ def test_m1_what_may_not_be_read_is_told(
     assert problems(counts) == ("unreadable_file",)
 
 
+def test_m1_what_was_passed_over_is_not_counted_when_its_archive_is_touched(
+    log_dir: Path, counts: MachineCounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or copied to another disk: all that ever was would come at once, as a spike."""
+    monkeypatch.setattr(machine, "MOST_AT_FIRST", 100)
+    packed = log_dir / "archive" / f"errors-{DAY}.jsonl.gz"
+    packed.parent.mkdir(parents=True)
+    packed.write_bytes(gzip.compress(line(1) + line(2)))
+    assert total(counts) == 0
+
+    os.utime(packed, (0, 0))
+    append(log_dir, line(3, "2026-03-25"), "2026-03-25")
+
+    assert total(counts) == 1
+    assert total(MachineCounts(str(log_dir))) == 1
+
+
 def test_m1_a_directory_that_goes_away_in_the_middle_of_a_scrape_is_told(
     log_dir: Path, counts: MachineCounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

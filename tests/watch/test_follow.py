@@ -129,7 +129,7 @@ def test_s4_a_late_file_with_the_inode_of_an_archived_one_is_another(
 
     Or yesterday's alerts would be told again, and late records never.
     """
-    path = write_log(log_dir, as_lines(make_record(n) for n in range(5)))
+    path = write_log(log_dir, as_lines([make_record(n) for n in range(5)]))
     follower = Follower(str(log_dir))
     look(follower)
 
@@ -138,7 +138,7 @@ def test_s4_a_late_file_with_the_inode_of_an_archived_one_is_another(
     packed = log_dir / "archive" / f"{path.name}.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     os.truncate(path, 0)
-    append(path, as_lines(make_record(100 + n) for n in range(late)))
+    append(path, as_lines([make_record(100 + n) for n in range(late)]))
     follower = again(follower, log_dir)
 
     assert look(follower) == [f"req-{100 + n}" for n in range(late)]

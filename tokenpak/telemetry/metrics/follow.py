@@ -55,6 +55,9 @@ _SETTLED: Final = 2.0
 MOST_MARKS: Final = 20_000
 """Files that are remembered; 27 years of two streams."""
 
+_WHOLE: Final = 2**62
+"""Bytes; of an archive that is passed over nobody asks how many it has."""
+
 Signature = tuple[int, int, int]
 """Inode, size and time of the last change."""
 
@@ -322,7 +325,9 @@ class Follower:
             if head is not None:
                 break
         mark = self._mark(file.file, start if head is None else head)
-        if not skip:
+        if skip:
+            mark.offset = _WHOLE
+        else:
             rest = _behind(start, chunks, mark.offset)
             base = mark.offset
             for block in split_lines(rest):

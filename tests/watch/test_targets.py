@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.watch import targets
 from tokenpak.telemetry.watch.alerts import CRITICAL, Alert, one_line
 from tokenpak.telemetry.watch.forms import slack_form, text_line
 from tokenpak.telemetry.watch.targets import (
@@ -129,6 +132,36 @@ def test_watch_nobody_there_is_a_failure_that_tells_no_secret() -> None:
 
     assert "refused" in str(caught.value)
     assert "SECRET" not in f"{caught.value} {target.name} {target.identity}"
+
+
+def test_watch_an_answer_that_never_ends_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of its bytes comes in time; the others are to be told, too."""
+    monkeypatch.setattr(targets, "LONGEST", 0.3)
+    over = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        client, _ = server.accept()
+        with client:
+            client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            for _ in range(6_000):
+                if over.wait(0.01):
+                    break
+                client.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        target = webhook(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        try:
+            for _ in range(2):  # the second one does not wait beside the first
+                with pytest.raises(NotToldError, match="no end"):
+                    target.tell([make_alert()], NOW)
+        finally:
+            over.set()
+            thread.join()
+        assert target.ended(10)
 
 
 def test_watch_a_proxy_that_is_none_is_a_failure_not_the_end(

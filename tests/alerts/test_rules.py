@@ -140,6 +140,23 @@ def test_watch_rules_that_cannot_be_written_say_so(tmp_path: Path) -> None:
     assert "cannot be written" in result.output
 
 
+@pytest.mark.parametrize("command", ["rules", "dashboard"])
+def test_watch_what_is_written_replaces_nothing_but_its_file(
+    command: str, tmp_path: Path
+) -> None:
+    """A link leads to it still, and what is called like a temporary file stays."""
+    (tmp_path / "real").write_text("before")
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "link.tmp").write_text("of somebody")
+
+    CliRunner().invoke(main, ["telemetry", command, "-o", str(tmp_path / "link")])
+
+    assert (tmp_path / "link").readlink() == Path("real")
+    assert "tokenpak_errors_total" in (tmp_path / "real").read_text()
+    assert (tmp_path / "link.tmp").read_text() == "of somebody"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_watch_thresholds_refuse_an_empty_list() -> None:
     """A rule without a type would match everything."""
     with pytest.raises(SettingError, match="critical"):
@@ -174,3 +191,5 @@ def test_watch_pieces_of_promql() -> None:
     ]
     assert string('a"\\\n\x1b\ud800') == '"a\\"\\\\\\n\\U0000001b?"'
     assert pattern(("A*", "b.c?")) == r"A.*|b\.c."
+    # A byte of the command line that is no text; as "?" it would be no expression.
+    assert pattern(("\udcff",)) == "."

@@ -100,6 +100,31 @@ def test_watch_wrong_options_are_usage_errors(
     assert "Traceback" not in result.output
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no full device")
+@pytest.mark.parametrize("full", ["stdout", "stderr"])
+def test_watch_with_no_room_for_its_output_tells_the_others(
+    log_dir: Path, full: str
+) -> None:
+    """A full disk, where the output goes too, is when one must be told."""
+    write(log_dir, "AuthenticationError")
+    (log_dir / "watch").mkdir()
+    (log_dir / "watch" / "state.json").write_bytes(b"damaged")  # to be complained of
+    with receiving() as receiver, open("/dev/full", "wb") as device:
+        command = [sys.executable, "-m", "tokenpak", "telemetry", "watch", "--once"]
+        run = subprocess.run(
+            [*command, "--log-dir", str(log_dir), "--webhook", receiver.address],
+            stdout=device if full == "stdout" else subprocess.PIPE,
+            stderr=device if full == "stderr" else subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+
+        assert len(receiver.bodies) == 1
+        assert run.returncode == 1
+        if full == "stdout":
+            assert b"output could not be told: No space left" in run.stderr
+
+
 def test_watch_without_a_directory_or_a_place_for_its_state_says_so(
     log_dir: Path, tmp_path: Path
 ) -> None:

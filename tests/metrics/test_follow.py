@@ -20,6 +20,7 @@ from tokenpak.telemetry.metrics.machine import MachineCounts
 from tokenpak.telemetry.store.archive import Archiver
 from tokenpak.telemetry.store.entries import Entries
 from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.names import LogFile, list_log_files
 
 TOMORROW = date.fromisoformat(DAY) + timedelta(1)
 
@@ -244,6 +245,49 @@ def test_m1_what_may_not_be_read_is_told(
 
     assert total(counts) == 1
     assert problems(counts) == ("unreadable_file",)
+
+
+def test_m1_what_was_passed_over_is_not_counted_when_its_archive_is_touched(
+    log_dir: Path, counts: MachineCounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or copied to another disk: all that ever was would come at once, as a spike."""
+    monkeypatch.setattr(machine, "MOST_AT_FIRST", 100)
+    packed = log_dir / "archive" / f"errors-{DAY}.jsonl.gz"
+    packed.parent.mkdir(parents=True)
+    packed.write_bytes(gzip.compress(line(1) + line(2)))
+    assert total(counts) == 0
+
+    os.utime(packed, (0, 0))
+    append(log_dir, line(3, "2026-03-25"), "2026-03-25")
+
+    assert total(counts) == 1
+    assert total(MachineCounts(str(log_dir))) == 1
+
+
+def test_m1_a_directory_that_goes_away_in_the_middle_of_a_scrape_is_told(
+    log_dir: Path, counts: MachineCounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was listed, and is to be listed again for what is new in it."""
+    append(log_dir, line(1))
+    total(counts)
+    append(log_dir, line(2))
+    away = log_dir.with_name("away")
+
+    listed: list[str] = []
+
+    def unmounted(directory: str) -> list[LogFile]:
+        files = [*list_log_files(directory)]
+        listed.append(directory)
+        if len(listed) == 2:
+            log_dir.rename(away)
+        return files
+
+    with monkeypatch.context() as patch:
+        patch.setattr(follow, "list_log_files", unmounted)
+        assert problems(counts) == ("unreadable_directory",)
+
+    away.rename(log_dir)
+    assert total(counts) == 2
 
 
 def test_m1_what_is_no_file_is_told(log_dir: Path, counts: MachineCounts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -156,6 +157,33 @@ def test_m1_deleted_counts_are_saved_again(
 
     assert total(counts) == 1
     assert total(MachineCounts(str(log_dir))) == 1
+
+
+def test_m1_counts_that_cannot_be_read_for_a_moment_are_not_replaced(
+    log_dir: Path, counts: MachineCounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Of a process that has no descriptor left, say.
+
+    What it knows is less than what is saved: the log no longer holds all of it.
+    """
+    path = append(log_dir, line(1) + line(2))
+    total(counts)
+    path.unlink()
+    append(log_dir, line(3))
+    other = MachineCounts(str(log_dir))
+
+    def none_left(_saved: SavedCounts) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SavedCounts, "load", none_left)
+        assert problems(other) == ("not_saved", "unreadable_counts")
+
+    assert total(other) == 3
+    assert problems(other) == ()
+    assert total(counts) == 3
+    assert total(MachineCounts(str(log_dir))) == 3
 
 
 def test_s5_the_saved_counts_are_their_owners(

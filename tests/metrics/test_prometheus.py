@@ -195,6 +195,30 @@ def test_m1_a_text_file_is_renamed_into_place(log_dir: Path, tmp_path: Path) -> 
     assert [path.name for path in target.parent.iterdir()] == ["tokenpak.prom"]
 
 
+def test_m1_a_text_file_replaces_neither_link_nor_device(
+    log_dir: Path, tmp_path: Path
+) -> None:
+    """Or root would have a file in the place of /dev/null."""
+    append(log_dir, line(1))
+    (tmp_path / "link").symlink_to("real")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    write_textfile(tmp_path / "link", log_dir)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_textfile(pipe, log_dir)
+        piped = os.read(reader, 1_000_000)
+    finally:
+        os.close(reader)
+
+    assert (tmp_path / "link").readlink() == Path("real")
+    assert ONE in (tmp_path / "real").read_bytes()
+    assert ONE in piped
+    assert pipe.is_fifo()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
 def test_m1_a_text_file_that_cannot_be_written_is_left_as_it_was(
     log_dir: Path, tmp_path: Path
 ) -> None:

@@ -120,6 +120,32 @@ def test_s4_a_file_that_took_the_place_and_inode_of_another_is_read(
     assert look(follower) == ["req-3"]
 
 
+@pytest.mark.parametrize("late", [1, 9])
+def test_s4_a_late_file_with_the_inode_of_an_archived_one_is_another(
+    log_dir: Path, late: int
+) -> None:
+    """
+    File systems give a number again at once; the archive is not read anew for that.
+
+    Or yesterday's alerts would be told again, and late records never.
+    """
+    path = write_log(log_dir, as_lines([make_record(n) for n in range(5)]))
+    follower = Follower(str(log_dir))
+    look(follower)
+
+    # The same file, to be sure that it has the same number.
+    (log_dir / "archive").mkdir()
+    packed = log_dir / "archive" / f"{path.name}.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    os.truncate(path, 0)
+    append(path, as_lines([make_record(100 + n) for n in range(late)]))
+    follower = again(follower, log_dir)
+
+    assert look(follower) == [f"req-{100 + n}" for n in range(late)]
+    append(path, as_lines([make_record(200)]))
+    assert look(again(follower, log_dir)) == ["req-200"]
+
+
 def test_r2_so_many_files_are_remembered(log_dir: Path) -> None:
     """Not all that ever were, and old days are not looked at again."""
     follower = Follower(str(log_dir), learn_days=500)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.watch import targets
 from tokenpak.telemetry.watch.alerts import CRITICAL, Alert, one_line
 from tokenpak.telemetry.watch.forms import slack_form, text_line
 from tokenpak.telemetry.watch.targets import (
@@ -64,6 +67,17 @@ def test_watch_alertmanager_gets_its_own_form(receiver: Receiver) -> None:
     assert firing["startsAt"] == "2027-01-15T07:59:00.000000Z"
     assert firing["endsAt"] == "2027-01-15T08:15:00.000000Z"
     assert over["endsAt"] == "2027-01-15T08:00:00.000000Z"
+
+
+def test_watch_an_alert_never_ends_before_it_starts(receiver: Receiver) -> None:
+    """Alertmanager refuses that, and all that came with it.  A clock was set back."""
+    alert = make_alert()
+    alert.starts_at = NOW + 7200
+
+    alertmanager(receiver.address).tell([alert], NOW)
+
+    ((told,),) = receiver.bodies
+    assert told["startsAt"] < told["endsAt"]
 
 
 def test_watch_a_webhook_gets_what_alertmanager_would_send(receiver: Receiver) -> None:
@@ -120,6 +134,48 @@ def test_watch_nobody_there_is_a_failure_that_tells_no_secret() -> None:
     assert "SECRET" not in f"{caught.value} {target.name} {target.identity}"
 
 
+def test_watch_an_answer_that_never_ends_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of its bytes comes in time; the others are to be told, too."""
+    monkeypatch.setattr(targets, "LONGEST", 0.3)
+    over = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        client, _ = server.accept()
+        with client:
+            client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            for _ in range(6_000):
+                if over.wait(0.01):
+                    break
+                client.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        target = webhook(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        try:
+            for _ in range(2):  # the second one does not wait beside the first
+                with pytest.raises(NotToldError, match="no end"):
+                    target.tell([make_alert()], NOW)
+        finally:
+            over.set()
+            thread.join()
+        assert target.ended(10)
+
+
+def test_watch_a_proxy_that_is_none_is_a_failure_not_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its address is not looked at when the watch starts."""
+    monkeypatch.setenv("http_proxy", "http://a..b:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    with pytest.raises(NotToldError, match="address"):
+        webhook("http://hook.example/").tell([make_alert()], NOW)
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -133,6 +189,8 @@ def test_watch_nobody_there_is_a_failure_that_tells_no_secret() -> None:
         "ftp://h/",
         "http://hé/",
         "http://[::1/",
+        "http://a..b/",
+        f"http://{'a' * 64}.example/",
     ],
 )
 def test_watch_what_is_no_address_is_refused(address: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -115,11 +114,10 @@ def write_text(text: str, output: str | None) -> None:
     if output is None or output == "-":
         click.echo(text, nl=False)
         return
-    temporary = f"{output}.tmp"
+    from tokenpak.telemetry.metrics.textfile import replace_file  # noqa: PLC0415
+
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, output)
+        replace_file(output, text.encode())
     except OSError as e:
         raise click.ClickException(
             f"{output} cannot be written: {e.strerror or e}."

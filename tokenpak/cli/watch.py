@@ -249,14 +249,21 @@ class _Output:
 
     def tell(self, alerts: Sequence[Alert], now: float) -> None:
         from tokenpak.telemetry.watch.forms import text_line  # noqa: PLC0415
+        from tokenpak.telemetry.watch.targets import NotToldError  # noqa: PLC0415
 
         del now
-        for alert in alerts:
-            say(text_line(alert))
+        try:
+            for alert in alerts:
+                say(text_line(alert))
+        except BrokenPipeError:  # whoever reads it has gone, for good
+            raise
+        except OSError as e:  # its disk is full, which the others must be told
+            raise NotToldError(e.strerror or str(e)) from None
 
 
 def _complain(text: str) -> None:
-    click.echo(text.encode("utf-8", "backslashreplace").decode(), err=True)
+    with contextlib.suppress(OSError):  # nobody can be told of that
+        click.echo(text.encode("utf-8", "backslashreplace").decode(), err=True)
 
 
 __all__ = ["STATE_NAME", "watch"]

@@ -47,7 +47,8 @@ def pattern(globs: tuple[str, ...]) -> str:
     """Return a regular expression (RE2) for *globs*: ``*`` and ``?`` match any."""
     return "|".join(
         _SPECIAL.sub(r"\\\1", glob).replace("*", ".*").replace("?", ".")
-        for glob in globs
+        # Half a character is a "?" in the metrics, and here what matches one.
+        for glob in (glob.encode("utf-8", "replace").decode() for glob in globs)
     )
 
 

@@ -55,6 +55,9 @@ _SETTLED: Final = 2.0
 MOST_MARKS: Final = 20_000
 """Files that are remembered; 27 years of two streams."""
 
+_WHOLE: Final = 2**62
+"""Bytes; of an archive that is passed over nobody asks how many it has."""
+
 Signature = tuple[int, int, int]
 """Inode, size and time of the last change."""
 
@@ -221,7 +224,12 @@ class Follower:
             days = wanted.get(stream)
             if not days:
                 continue
-            directory = LogDirectory(self.log_dir, stream, days.__contains__)
+            try:
+                directory = LogDirectory(self.log_dir, stream, days.__contains__)
+            except OSError:  # it has gone since, or there is no descriptor left
+                on_problem("unreadable_directory")
+                self._stamp = None
+                return
             for day in directory.days():
                 with directory.open_day(day) as opened:
                     for damage in opened.unreadable:
@@ -317,7 +325,9 @@ class Follower:
             if head is not None:
                 break
         mark = self._mark(file.file, start if head is None else head)
-        if not skip:
+        if skip:
+            mark.offset = _WHOLE
+        else:
             rest = _behind(start, chunks, mark.offset)
             base = mark.offset
             for block in split_lines(rest):

@@ -96,6 +96,8 @@ class MachineCounts:
         self._follower = Follower(self.log_dir)
         self._begun = 0.0
         self._stamp: Stamp = None
+        self._unread = False
+        """Whether there are saved counts that could not be read, this time."""
         self._unsaved = 0
         self._saved_at = 0.0
 
@@ -130,6 +132,9 @@ class MachineCounts:
             if not held:
                 # Where there is no log yet, there is nothing to save.
                 problems["not_saved"] += os.path.isdir(self.log_dir)
+            elif self._unread:
+                # They may hold what the log no longer does, and be readable again.
+                problems["not_saved"] += 1
             elif self._is_due(tally):
                 try:
                     self._save(tally)
@@ -146,10 +151,11 @@ class MachineCounts:
     def _start(self, problems: Counter[str]) -> Tally:
         """Return the counts that are known so far: the saved ones, if they are new."""
         stamp = self._saved.stamp()
-        if self._tally is not None and stamp == self._stamp:
+        if self._tally is not None and stamp == self._stamp and not self._unread:
             return self._tally
         self._edition += 1
         self._stamp = stamp
+        self._unread = False
         damaged = False
         try:
             saved = self._saved.load()
@@ -163,6 +169,7 @@ class MachineCounts:
                 return tally
         except OSError:
             problems["unreadable_counts"] += 1
+            self._unread = True
         except (DamagedError, ValueError, TypeError, KeyError, AttributeError):
             damaged = True
         if self._tally is not None and not damaged:

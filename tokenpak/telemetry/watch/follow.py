@@ -1,11 +1,11 @@
 """
 What was appended to the log since the last look, once.
 
-A file is known by its inode, and how far it was read is remembered with it, so renaming
-loses nothing.  An archive is the same bytes in another file: the one whose plain file
-is gone, the oldest first, for that is the order in which a day's files are archived; so
-much of it as was read is passed over.  A line without its newline is not finished, and
-is read at the next look.
+A file is known by its inode and how it begins, and how far it was read is remembered
+with it, so renaming loses nothing.  (The inode alone will not do: a file that is made
+after another was archived and deleted often gets its number.)  An archive is the same
+bytes in another file; so much of it as was read is passed over.  A line without its
+newline is not finished, and is read at the next look.
 
 R1  No lock is taken, and damage is passed over: what is malformed is counted.
 R2  One chunk is held.  So many files are remembered, and days before the last few are
@@ -14,6 +14,7 @@ R2  One chunk is held.  So many files are remembered, and days before the last f
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -30,6 +31,8 @@ DAYS: Final = 3
 """Before the day of the last look: they are looked at again."""
 MOST_FILES: Final = 64
 _LAST: Final = date.max
+_HEAD: Final = 256
+"""Bytes; records begin with the time and the request."""
 
 
 class Follower:
@@ -82,37 +85,39 @@ class Follower:
             del self._files[:-MOST_FILES]
 
     def _records(self, opened: OpenDay) -> Iterator[Record]:
-        inodes = {_inode(file) for file in opened.files if not file.file.compressed}
+        of_day = [known for known in self._files if known.day == opened.day]
+        # Those whose files are there: no archive is one of them.
+        plain = [file for file in opened.files if not file.file.compressed]
+        found = {id(known) for file in plain if (known := _known(file, of_day))}
         for file in opened.files:
-            known = self._know(file, opened.day, inodes)
+            known = self._know(file, opened.day, found)
             grown = not file.file.compressed and file.size > known.read
             if grown or (file.file.compressed and not known.done):
                 yield from self._rest(file, known)
 
-    def _know(self, file: OpenFile, day: date, inodes: set[tuple[int, int]]) -> _Known:
+    def _know(self, file: OpenFile, day: date, found: set[int]) -> _Known:
         """Return what is remembered of *file*."""
         of_day = [known for known in self._files if known.day == day]
-        inode = _inode(file)
         if file.file.compressed:
             name = os.path.basename(file.file.path)
             for known in of_day:
                 if known.archive == name:
                     return known
             for known in of_day:
-                if known.archive is None and known.inode not in inodes:
-                    known.archive, known.done = name, False
-                    return known
-            made = _Known(day, inode, 0, archive=name)
-        else:
-            for known in of_day:
-                # Files never shrink: a smaller one has got the inode of one that was.
                 if (
                     known.archive is None
-                    and known.inode == inode
-                    and known.read <= file.size
+                    and known.read
+                    and id(known) not in found
+                    and known.head == _head(file, known.read)
                 ):
+                    known.archive, known.done = name, False
                     return known
-            made = _Known(day, inode, 0)
+            made = _Known(day, _inode(file), 0, archive=name)
+        else:
+            before = _known(file, of_day)
+            if before is not None:
+                return before
+            made = _Known(day, _inode(file), 0)
         self._files.append(made)
         return made
 
@@ -133,6 +138,8 @@ class Follower:
                     self.malformed += 1
                 else:
                     yield item[0]
+            if not file.file.compressed and known.read < _HEAD:
+                known.head = _head(file, end_of(placed))
             known.read = end_of(placed)
         if file.file.compressed:
             known.done = True
@@ -160,7 +167,7 @@ class Follower:
 class _Known:
     """A file, and how much of it was read."""
 
-    __slots__ = ("archive", "day", "done", "inode", "read")
+    __slots__ = ("archive", "day", "done", "head", "inode", "read")
 
     def __init__(
         self,
@@ -170,6 +177,7 @@ class _Known:
         archive: str | None = None,
         *,
         done: bool = False,
+        head: str = "",
     ) -> None:
         self.day = day
         self.inode = inode
@@ -179,13 +187,16 @@ class _Known:
         """The name of what it was compressed to; None: it is plain."""
         self.done = done
         """Whether there is nothing more to come: an archive never grows."""
+        self.head = head
+        """Of a plain file: a hash of the first bytes of what was read."""
 
     def as_data(self) -> list[Any]:
-        return [self.day.isoformat(), *self.inode, self.read, self.archive, self.done]
+        place = (self.day.isoformat(), *self.inode)
+        return [*place, self.read, self.archive, self.done, self.head]
 
     @classmethod
     def from_data(cls, data: Any) -> _Known:
-        day, device, inode, read, archive, done = data
+        day, device, inode, read, archive, done, head = data
         if not isinstance(archive, str | None) or int(read) < 0:
             raise ValueError("no file")
         return cls(
@@ -194,7 +205,42 @@ class _Known:
             int(read),
             archive,
             done=bool(done),
+            head=str(head),
         )
+
+
+def _known(file: OpenFile, of_day: list[_Known]) -> _Known | None:
+    """Return which of *of_day* the plain *file* is."""
+    inode = _inode(file)
+    for known in of_day:
+        if (
+            known.archive is None
+            and known.inode == inode
+            # Files never shrink, and never begin in another way.
+            and known.read <= file.size
+            and (not known.read or known.head == _head(file, known.read))
+        ):
+            return known
+    return None
+
+
+def _head(file: OpenFile, read: int) -> str:
+    """Return a hash of the first bytes of *file*, at most *read* ones."""
+    size, data = min(read, _HEAD), b""
+    before = os.lseek(file.fd, 0, os.SEEK_CUR)
+    os.lseek(file.fd, 0, os.SEEK_SET)
+    try:
+        if file.file.compressed:
+            chunks = gzip_chunks(file.fd, lambda _problem: None)
+        else:
+            chunks = iter(lambda: os.read(file.fd, size), b"")
+        while len(data) < size and (chunk := next(chunks, b"")):
+            data += chunk
+    except OSError:
+        pass  # a bad place on the disk, each time
+    finally:
+        os.lseek(file.fd, before, os.SEEK_SET)
+    return hashlib.blake2b(data[:size], digest_size=8).hexdigest()
 
 
 def _behind(size: int, chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -29,12 +29,16 @@ _MOST_IN_SLACK: Final = 20
 
 def alertmanager_form(alerts: Sequence[Alert], now: float) -> list[dict[str, Any]]:
     """Return the body of ``POST /api/v2/alerts``."""
-    until = now + KEPT_FIRING
     return [
         {
             **_labelled(alert),
             "startsAt": _iso(alert.starts_at),
-            "endsAt": _iso(until if alert.ends_at is None else alert.ends_at),
+            # Not before it starts, also where the clock was set back meanwhile.
+            "endsAt": _iso(
+                max(now, alert.starts_at) + KEPT_FIRING
+                if alert.ends_at is None
+                else alert.ends_at
+            ),
         }
         for alert in alerts
     ]

@@ -14,6 +14,7 @@ import os
 import shlex
 import signal
 import subprocess
+import threading
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -31,6 +32,9 @@ from tokenpak.telemetry.watch.forms import (
 
 TIMEOUT: Final = 10.0
 """Seconds that a webhook may take for each step of its answer."""
+LONGEST: Final = 60.0
+"""Seconds that it may take altogether: also one that answers byte by byte, or whose
+name is not found, must not keep others from being told."""
 COMMAND_TIMEOUT: Final = 60.0
 _ALERTS_PATH: Final = "/api/v2/alerts"
 
@@ -102,9 +106,45 @@ class Webhook:
         self.name = f"{kind} ({parts.hostname})"
         self.identity = _digest(f"{kind} {address}")
         self.repeat = repeat
+        self._thread: threading.Thread | None = None
 
     def tell(self, alerts: Sequence[Alert], now: float) -> None:
         """Send a POST; everything but a 2xx is a failure."""
+        never = f"no end after {LONGEST:g} seconds"
+        if not self.ended(0):
+            raise NotToldError(never)  # there is one that waits, that is enough
+        body = orjson.dumps(self._form(alerts, now))
+        failures: list[BaseException] = []
+
+        def send() -> None:
+            try:
+                self._send(body)
+            except BaseException as e:  # raised again below
+                failures.append(e)
+
+        # Nothing else ends a look-up of a name, or an answer that comes in drops.
+        # (One that arrives after all is told twice, as after a death.)
+        thread = threading.Thread(target=send, name="tokenpak-tell", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as e:  # no thread is to be had
+            raise NotToldError(str(e)) from None
+        self._thread = thread
+        if not self.ended(LONGEST):
+            raise NotToldError(never)
+        if failures:
+            raise failures[0]
+
+    def ended(self, seconds: float) -> bool:
+        """Wait up to *seconds* for the last attempt; return whether it has ended."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+            if self._thread.is_alive():
+                return False
+            self._thread = None
+        return True
+
+    def _send(self, body: bytes) -> None:
         # Imported here: they take longer than all else, and not everybody needs them.
         from http.client import HTTPException  # noqa: PLC0415
         from urllib.error import HTTPError  # noqa: PLC0415
@@ -120,7 +160,6 @@ class Webhook:
             def redirect_request(self, *_arguments: Any) -> None:
                 return None
 
-        body = orjson.dumps(self._form(alerts, now))
         request = Request(self._address, body, self._headers)  # noqa: S310  (checked)
         try:
             with build_opener(Stay).open(request, timeout=TIMEOUT):
@@ -134,6 +173,9 @@ class Webhook:
             raise NotToldError(str(text)) from None
         except HTTPException as e:
             raise NotToldError(f"its answer is no HTTP ({type(e).__name__})") from None
+        except ValueError as e:  # UnicodeError: the name of a host that can be none
+            what = f"it, or its proxy, has no usable address ({type(e).__name__})"
+            raise NotToldError(what) from None
 
 
 def alertmanager(address: str, repeat: float = 60.0) -> Webhook:
@@ -228,6 +270,8 @@ def _checked(kind: str, address: str) -> SplitResult:
     try:
         parts = urlsplit(address)
         _ = parts.port
+        # As the socket will do it; UnicodeError is a ValueError.
+        (parts.hostname or "").encode("idna")
     except ValueError:
         raise SettingError(kind, "that address", expected) from None
     if (

@@ -184,17 +184,18 @@ def test_s5_whoever_ends_it_nothing_is_left(
             stderr=write,
         )
         os.close(write)
-        try:
-            # The malformed line of the log is told of when all is set up.
-            assert os.read(read, 7) == b"Skipped"
-            process.send_signal(number)
-            ended = 1 if number == signal.SIGINT else 128 + number
-            assert process.wait(SECONDS) == ended
-        finally:
-            process.kill()
-            process.wait()
-            with open(read, "rb") as stderr:
-                told = stderr.read()
+        with open(read, "rb") as stderr:
+            try:
+                # The malformed line of the log is told of when all is set up.
+                told = stderr.read(7)
+                process.send_signal(number)
+                status = process.wait(SECONDS)
+            finally:
+                process.kill()
+                process.wait()
+            told += stderr.read()
+        assert told.startswith(b"Skipped")
+        assert status == (1 if number == signal.SIGINT else 128 + number), told
         assert told.endswith(b"Aborted!\n") == (number == signal.SIGINT)
         assert b"Traceback" not in told
         assert list(place.iterdir()) == []

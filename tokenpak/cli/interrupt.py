@@ -83,21 +83,29 @@ def tidy_end() -> Iterator[None]:
     wherever it ends; the exit status is that of the signal, to a shell.
     """
     before = {}
+    came: list[int] = []
+
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        came.append(number)
+        raise SystemExit(128 + number)
+
     try:
         for number in _SIGNALS:
             if signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.signal(number, _leave)
+                before[number] = signal.signal(number, leave)
     except ValueError:  # not the main thread: a program that calls the command
         pass
     try:
         yield
+    except BaseException:
+        # A library that was in the middle of something may make an error of its own
+        # of what is raised there, as DuckDB does: that the query was interrupted.
+        if came:
+            raise SystemExit(128 + came[0]) from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 __all__ = ["Interrupt", "interruptible", "tidy_end"]

@@ -2,7 +2,7 @@
 The benchmark: what is promised in figures, measured on the machine it runs on.
 
     python -m bench                 everything, some 20 minutes
-    python -m bench --quick         a tenth of the work, in one round: 2 minutes
+    python -m bench --quick         a tenth of the work or less: under 2 minutes
     python -m bench --only kill     one scenario
 
 Rules, so that the figures can be trusted:

@@ -18,7 +18,7 @@ from bench import page, report, targets
 from bench.adapters import ADAPTERS, FLOORS, PEERS
 from bench.environment import describe
 from bench.harness import ROOT, Outcome, run_scenario
-from bench.model import FULL, QUICK, SMOKE
+from bench.model import FULL, QUICK, SMOKE, Effort
 from bench.scenarios import MODULES, find_scenario
 
 DOCS_DIR = os.path.join(ROOT, "docs", "reference")
@@ -33,11 +33,15 @@ def main(argv: list[str] | None = None) -> int:
         random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
     )
     loggers = None if options.loggers is None else frozenset(options.loggers)
+    before: list[Outcome] = []
     if options.results_from:
-        return _show_again(options)
+        if not options.only:
+            return _show_again(options)
+        before = _read(options.results_from, effort)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as directory:
         environment = describe(directory)
         print(f"{environment.line(options.machine)}; {effort.name} run, seed {seed}")
+        _show_caveat(effort)
         outcomes: list[Outcome] = []
         for name in options.only or MODULES:
             scenario = find_scenario(name)
@@ -52,9 +56,15 @@ def main(argv: list[str] | None = None) -> int:
             )
             _show_progress("")
             print(report.table(outcome), flush=True)
+            outcome.again = bool(before)
             outcomes.append(outcome)
     _show_targets(outcomes)
     print(f"It took {sum(outcome.seconds for outcome in outcomes):.0f} s.")
+    failed = any(outcome.failure for outcome in outcomes)
+    measured = {outcome.scenario.name: outcome for outcome in outcomes}
+    if before:
+        outcomes = [measured.pop(each.scenario.name, each) for each in before]
+        outcomes += measured.values()
     os.makedirs(options.results, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     _write(
@@ -68,13 +78,23 @@ def main(argv: list[str] | None = None) -> int:
         )
     if options.write_docs:
         page.write(DOCS_DIR, outcomes, environment, effort, options.machine)
-    return 1 if any(outcome.failure for outcome in outcomes) else 0
+    return 1 if failed else 0
+
+
+def _read(path: str, effort: Effort) -> list[Outcome]:
+    """Return the outcomes of an earlier run, which must be of the same *effort*."""
+    with open(path, encoding="utf-8") as file:
+        outcomes, _, was = report.read_results(file.read())
+    if was != effort:
+        sys.exit(f"{path} is of a {was.name} run, and this is a {effort.name} one")
+    return outcomes
 
 
 def _show_again(options: argparse.Namespace) -> int:
     """Show saved results, judged anew; measure nothing."""
     with open(options.results_from, encoding="utf-8") as file:
         outcomes, environment, effort = report.read_results(file.read())
+    _show_caveat(effort)
     for outcome in outcomes:
         print(report.table(outcome))
     _show_targets(outcomes)
@@ -84,6 +104,11 @@ def _show_again(options: argparse.Namespace) -> int:
     if options.write_docs:
         page.write(DOCS_DIR, outcomes, environment, effort, options.machine)
     return 0
+
+
+def _show_caveat(effort: Effort) -> None:
+    if effort.caveat:
+        print(f"A {effort.name} run: {effort.caveat}.")
 
 
 def _show_targets(outcomes: list[Outcome]) -> None:
@@ -99,13 +124,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m bench", description="Measure what is promised in figures."
     )
     amount = parser.add_mutually_exclusive_group()
-    amount.add_argument(
-        "--quick", action="store_true", help="a tenth of the work, one round"
-    )
+    amount.add_argument("--quick", action="store_true", help=QUICK.caveat)
     amount.add_argument(
         "--smoke",
         action="store_true",
-        help="does it run at all? its times mean nothing",
+        help=f"does it run at all? {SMOKE.caveat}",
     )
     parser.add_argument(
         "--only",
@@ -133,7 +156,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--from",
         dest="results_from",
         metavar="FILE",
-        help="show the results in a JSON file of an earlier run; measure nothing",
+        help="show the results in a JSON file of an earlier run and measure nothing; "
+        "with --only, measure these again, and take all others from the file",
     )
     parser.add_argument(
         "--machine", metavar="TEXT", help="the machine in words, instead of its cores"

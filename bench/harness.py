@@ -15,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bench.adapters import ADAPTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Iterator
 
     from bench.model import Effort, Figures, Row, Scenario
 
@@ -49,6 +50,8 @@ class Outcome:
     """Why a measurement is missing: its peer is not installed, crashed, or hung."""
     seconds: float = 0.0
     """How long all of it took."""
+    again: bool = False
+    """Measured by itself, after the run that the others are of."""
 
     def judge(self) -> None:
         """Make the rows from the figures."""
@@ -83,8 +86,28 @@ def run_scenario(
         most_rounds: instead of what the effort says.
 
     """
-    rounds = min(scenario.rounds, most_rounds or effort.max_rounds)
     started = time.monotonic()
+    place = tempfile.mkdtemp(prefix="bench-", dir=directory)
+    try:
+        outcome = _run_rounds(
+            scenario, effort, place, seed, progress, loggers, most_rounds
+        )
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def _run_rounds(
+    scenario: Scenario,
+    effort: Effort,
+    directory: str,
+    seed: int,
+    progress: Callable[[str], None],
+    loggers: frozenset[str] | None,
+    most_rounds: int | None,
+) -> Outcome:
+    rounds = min(scenario.rounds, most_rounds or effort.max_rounds)
     outcome = Outcome(scenario, [], seeds=[seed + i for i in range(rounds)])
     if loggers is not None:
         for name in scenario.may_fail:
@@ -93,22 +116,55 @@ def run_scenario(
                 outcome.notes[name] = NOT_ASKED
     try:
         for number, round_seed in enumerate(outcome.seeds, 1):
-            for name in scenario.measurements:
-                if name in outcome.notes:
-                    continue
-                progress(f"{scenario.name}: {name}, round {number} of {rounds}")
-                answer = _try(scenario, name, effort, directory, round_seed)
-                if isinstance(answer, str):
-                    outcome.notes[name] = answer
-                    # Rounds of which some are missing could not be compared.
-                    outcome.samples.pop(name, None)
-                else:
-                    outcome.samples.setdefault(name, []).append(answer)
+            for names in _groups(scenario, effort, outcome.notes):
+                shown = names[0] if len(names) == 1 else f"{len(names)} peers"
+                progress(f"{scenario.name}: {shown}, round {number} of {rounds}")
+                answers = _try_all(scenario, names, effort, directory, round_seed)
+                for name, answer in zip(names, answers, strict=True):
+                    if isinstance(answer, str):
+                        outcome.notes[name] = answer
+                        # Rounds of which some are missing could not be compared.
+                        outcome.samples.pop(name, None)
+                    else:
+                        outcome.samples.setdefault(name, []).append(answer)
         outcome.judge()
     except MeasurementError as error:
         outcome.failure = str(error)
-    outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _groups(
+    scenario: Scenario, effort: Effort, notes: Container[str]
+) -> Iterator[list[str]]:
+    """
+    Yield the measurements of a round that are to be made, those together that may be.
+
+    What must not fail is measured by itself in any run: it is what counts.
+    """
+    together: list[str] = []
+    for name in scenario.measurements:
+        if name in notes:
+            continue
+        if scenario.side_by_side and effort.at_once > 1 and name in scenario.may_fail:
+            together.append(name)
+        else:
+            yield [name]
+    if together:
+        yield together
+
+
+def _try_all(
+    scenario: Scenario, names: list[str], effort: Effort, directory: str, seed: int
+) -> list[Figures | str]:
+    """Return what ``_try`` does for each of *names*, several of them at once."""
+
+    def measured(name: str) -> Figures | str:
+        return _try(scenario, name, effort, directory, seed)
+
+    if len(names) == 1:
+        return [measured(names[0])]
+    with ThreadPoolExecutor(effort.at_once) as pool:
+        return list(pool.map(measured, names))
 
 
 def _try(
@@ -140,12 +196,15 @@ def _measure(
     answer = os.path.join(place, "answer.json")
     logs = os.path.join(place, "logs")
     os.mkdir(logs)
-    command = [sys.executable, "-m", "bench.measure", scenario.name, name, logs, answer]
-    command += ["--effort", effort.name, "--seed", str(seed)]
+    shared = os.path.join(directory, "shared")
+    os.makedirs(shared, exist_ok=True)
+    command = [sys.executable, "-m", "bench.measure", scenario.name, name]
+    command += [logs, shared, answer, "--effort", effort.name, "--seed", str(seed)]
     try:
         what = f"{scenario.name}: {name} (seed {seed})"
         may_fail = name in scenario.may_fail
-        _run(command, what, scenario.patience if may_fail else scenario.timeout)
+        patience = scenario.patience * effort.patience
+        _run(command, what, patience if may_fail else scenario.timeout)
         with open(answer, encoding="utf-8") as file:
             found = json.load(file)
     finally:

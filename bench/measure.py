@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from bench.adapters import PEERS
 from bench.model import EFFORTS, Job, PeerMissingError
 from bench.pages import touch_pages
 from bench.scenarios import find_scenario
@@ -22,6 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("scenario")
     parser.add_argument("measurement")
     parser.add_argument("directory")
+    parser.add_argument("shared")
     parser.add_argument("answer", help="the file to write")
     parser.add_argument("--effort", choices=EFFORTS, required=True)
     parser.add_argument("--seed", type=int, required=True)
@@ -29,9 +31,13 @@ def main(argv: list[str] | None = None) -> None:
 
     scenario = find_scenario(options.scenario)
     measurement = scenario.measurements[options.measurement]
-    job = Job(options.directory, EFFORTS[options.effort], options.seed)
+    effort = EFFORTS[options.effort]
+    job = Job(options.directory, effort, options.seed, options.shared)
     if scenario.megabytes:
-        touch_pages(job.directory, job.effort.count(scenario.megabytes))
+        megabytes = scenario.megabytes
+        if options.measurement.partition(", ")[0] in PEERS:
+            megabytes //= 4  # of what they can do in a second, several times as much
+        touch_pages(job.directory, job.effort.count(megabytes))
     answer: dict[str, object]
     try:
         answer = {"figures": measurement(job)}

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from bench.quantiles import Spread
+
+T = TypeVar("T")
 
 Figures = dict[str, float]
 """What one measurement found in one round, by name."""
@@ -33,15 +35,32 @@ class Effort:
     name: str
     scale: float
     max_rounds: int
+    at_once: int = 1
+    """How many peers are measured side by side, where a scenario allows it."""
+    patience: float = 1.0
+    """What a scenario's *patience* is multiplied by."""
+    caveat: str = ""
+    """What whoever reads its figures has to know; nothing of a full run."""
 
     def count(self, full: int, least: int = 1) -> int:
         """Return *full*, scaled down by this effort but not below *least*."""
         return max(least, int(full * self.scale))
 
+    def choose(self, full: T, less: T) -> T:
+        """Return *full* in a full run, *less* in any that is rough anyway."""
+        return full if self.scale >= 1 else less
+
 
 FULL = Effort("full", 1.0, 100)
-QUICK = Effort("quick", 0.1, 1)
-SMOKE = Effort("smoke", 0.02, 1)
+QUICK = Effort(
+    "quick",
+    0.1,
+    1,
+    at_once=4,
+    patience=0.5,
+    caveat="a tenth of the work or less, in one round: its figures are rough",
+)
+SMOKE = Effort("smoke", 0.02, 1, at_once=4, caveat="its times mean nothing")
 EFFORTS = {effort.name: effort for effort in (FULL, QUICK, SMOKE)}
 
 
@@ -54,6 +73,9 @@ class Job:
     effort: Effort
     seed: int
     """Other in each round; reported, so that a round can be repeated."""
+    shared: str
+    """A directory for what all rounds of the scenario use: what takes long to make, and
+    is only read.  Removed when the scenario ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +152,12 @@ class Scenario:
     """Measurements of others: one that hangs or crashes is a note in the tables."""
     patience: float = 60.0
     """Seconds for each of those, instead of *timeout*."""
+    side_by_side: bool = False
+    """No time is measured: in a run that is rough anyway, those that may fail are run
+    several at once, since most of what they take is waiting for what hangs."""
     megabytes: int = 0
-    """Of memory that are touched before each measurement; see bench.pages."""
+    """Of memory that are touched before each measurement (of a peer, a quarter); see
+    bench.pages."""
 
 
 __all__ = [

@@ -27,7 +27,7 @@ of a ratio were measured in the same round of the same run, and ratios are what 
 over to other machines; times do not. What the scenarios have in common, and how to run
 them: [the benchmark](../explanation/benchmark.md).
 
-Measured with {environment}.{effort}{peers}"""
+Measured with {environment}.{effort}{peers}{again}"""
 
 
 def write(
@@ -61,8 +61,9 @@ def markdown(
         INTRODUCTION.format(
             rounds=f"up to {rounds} rounds" if rounds != 1 else "one round",
             environment=environment.line(machine),
-            effort="" if effort.name == "full" else f" A {effort.name} run.",
+            effort=f" A {effort.name} run: {effort.caveat}." if effort.caveat else "",
             peers=f" Peers: {versions}." if versions else "",
+            again=_again(outcomes),
         ),
         _targets(targets.judge_outcomes(outcomes)),
     ]
@@ -72,6 +73,16 @@ def markdown(
     for outcome in outcomes:
         parts += _scenario(outcome, drawn)
     return "\n".join(parts)
+
+
+def _again(outcomes: Sequence[Outcome]) -> str:
+    names = [f"`{outcome.scenario.name}`" for outcome in outcomes if outcome.again]
+    if not names:
+        return ""
+    return (
+        "\n\nMeasured again after that run, by themselves, since what they measure had "
+        f"changed: {', '.join(names)}."
+    )
 
 
 def _targets(rows: Sequence[Row]) -> str:

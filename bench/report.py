@@ -60,7 +60,8 @@ def _with_unit(text: str, unit: str) -> str:
 
 def table(outcome: Outcome) -> str:
     """Return the rows of one scenario, aligned for a terminal."""
-    lines = [f"\n{outcome.scenario.title}  [{outcome.scenario.name}]"]
+    took = f"{outcome.seconds:.0f} s" if outcome.seconds else ""
+    lines = [f"\n{outcome.scenario.title}  [{outcome.scenario.name}]  {took}".rstrip()]
     if outcome.failure:
         return "\n".join([*lines, f"  FAILED: {outcome.failure}"])
     cells = [
@@ -146,6 +147,7 @@ def results(
                 "failure": outcome.failure,
                 "notes": outcome.notes,
                 "seconds": round(outcome.seconds, 1),
+                "again": outcome.again,
             }
             for outcome in outcomes
         ],
@@ -167,6 +169,8 @@ def read_results(text: str) -> tuple[list[Outcome], Environment, Effort]:
         outcome = Outcome(find_scenario(saved["name"]), [])
         outcome.samples, outcome.seeds = saved["samples"], saved["seeds"]
         outcome.failure, outcome.notes = saved["failure"], saved["notes"]
+        outcome.seconds = saved.get("seconds", 0.0)  # not in files of before
+        outcome.again = saved.get("again", False)
         if not outcome.failure:
             outcome.judge()
         outcomes.append(outcome)

@@ -293,8 +293,8 @@ GOALS: Sequence[Goal] = (
     *(
         Goal(_WRONG, name, _sum(f"in `{name}`", "lost", "doubled"))
         for name in (
-            *("threads", "processes", "deaths", "kill", "fork", "outage"),
-            "follow",
+            *("threads", "processes", "deaths", "kill", "fork", "interrupted"),
+            *("outage", "follow"),
         )
     ),
     Goal(_WRONG, "throughput", _sum("in `throughput`", "missing")),

@@ -34,7 +34,6 @@ from tokenpak.telemetry.capture.privacy.rule import Rule
 from tokenpak.telemetry.capture.privacy.text import SCHEMES
 from tokenpak.telemetry.capture.privacy.tokens import TOKENS
 from tokenpak.telemetry.metrics.families import FAMILIES, Family
-from tokenpak.telemetry.metrics.tally import BUCKETS
 from tokenpak.telemetry.report import (
     Cell,
     Count,
@@ -240,7 +239,7 @@ def _metric(family: Family) -> str:
     if family.labels:
         lines.append(f"- Labels: {_names(family.labels)}")
     if family.kind == "histogram":
-        bounds = ", ".join(f"{bound:g}" for bound in BUCKETS)
+        bounds = ", ".join(f"{bound:,}" for bound in family.bounds)
         lines.append(f"- Buckets, in {family.unit}: {bounds}")
     text = "\n".join(lines)
     return f"## `{family.sample}`\n\n{_lines(family.help)}\n\n{text}\n"

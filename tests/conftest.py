@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,10 @@ import pytest
 
 from tests.faultguard import FaultGuard
 from tokenpak.telemetry.error_logger import ErrorLogger
+
+DAY = 86_400.0
+SHORT = 20.0
+"""Seconds that all but a few tests take at most."""
 
 # No time is asserted: the machine may be busy.  In CI the examples are the same each
 # time, so that a change is judged by itself; everywhere else they are new ones.
@@ -26,8 +33,42 @@ hypothesis.settings.load_profile("tokenpak")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Count the fault tests of a run in CI."""
+    """Count the fault tests of a run in CI; begin with signals and umask as usual."""
+    # What is ignored or blocked is handed on to all that is started, and tests send
+    # signals: under nohup SIGHUP is ignored, behind "&" in a script SIGINT, below some
+    # supervisors SIGCHLD.
+    for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGCHLD", "SIGALRM"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            default = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+            signal.signal(number, default)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+    os.umask(0o022)  # some make what other users are to reach
     config.pluginmanager.register(FaultGuard(config), "faultguard")
+
+
+def pytest_collection_finish() -> None:
+    """
+    Leave what is loaded by now out of the collector's sight.
+
+    Where all tests are collected, that is most of a million objects, which each full
+    collection of every test would go through; it is no test's garbage.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_runtest_setup() -> None:
+    """
+    Begin no test right before midnight, UTC.
+
+    Many log, and look for what they logged in the one file of the day.  What happens
+    over midnight is tested with clocks that are the tests' own.
+    """
+    left = DAY - time.time() % DAY
+    if left < SHORT:
+        time.sleep(left + 0.1)
 
 
 @pytest.fixture(autouse=True)

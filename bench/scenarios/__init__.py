@@ -40,6 +40,7 @@ MODULES: Final = (
     "deaths",
     "kill",
     "fork",
+    "interrupted",
     "outage",
     "follow",
     "report_time",

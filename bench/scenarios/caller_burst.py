@@ -129,7 +129,7 @@ SCENARIO = Scenario(
     # Fewer blocks for the slow: their medians settle as well.
     measurements={
         name: functools.partial(
-            measure, name, blocks=60 if name in {OURS, *FLOORS} else 12
+            measure, name, blocks=60 if name in {OURS, *FLOORS} else 8
         )
         for name in ADAPTERS
     },

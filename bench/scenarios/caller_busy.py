@@ -57,7 +57,7 @@ def measure(adapter: str, job: Job) -> Figures:
     calls: list[int] = []
     clock = time.perf_counter_ns
     start = due = clock()
-    end = start + int(job.effort.count(int(SECONDS * 1000), least=300) * 1e6)
+    end = start + int(job.effort.count(int(SECONDS * 1000), least=200) * 1e6)
     try:
         while due < end and clock() < end:
             due += TICK_NS

@@ -19,16 +19,21 @@ from bench.workload import CONTEXT, failure
 
 A_SECOND = 5_000
 PHASE = 0.4
-PHASES = 3
+PHASES = {OURS: 3}
+"""Of each kind; 1 for all others."""
 MOST_A_TURN = 200
+MOST_A_TURN_ROUGH = 50
+"""A phase ends between turns: one of 200 calls that each wait 5 ms for the GIL takes a
+second, however short the phase is."""
 CALIBRATION = 200
 
 HOW = f"""\
 One thread counts in a loop; another raises {A_SECOND:,} failures a second and logs
 them, those that are due whenever it gets the GIL. Before, the CPU time of the
 logging call is measured in its own thread (median of {CALIBRATION}). Phases of
-{PHASE:g} seconds with the logger alternate with phases in which the call is replaced
-by Python code that burns the same CPU time. The slow-down is how much further the
+{PHASE:g} seconds with the logger, {PHASES[OURS]} in each round and one for the
+others, alternate with as many in which the call is replaced by Python code that
+burns the same CPU time. The slow-down is how much further the
 counting thread came beside the control than beside the logger: what the logger costs
 over the work itself. Its thread that writes, the locks, and the GIL that is given up
 and taken back are all in it."""
@@ -58,17 +63,19 @@ class _Counter:
 def measure(adapter: str, job: Job) -> Figures:
     """Alternate phases with the logger and with the control."""
     logger = open_logger(adapter, job.directory)
-    cost = _cpu_time_of_a_call(logger)
+    cost = _cpu_time_of_a_call(logger, job.effort.choose(CALIBRATION, 100))
+    most = job.effort.choose(MOST_A_TURN, MOST_A_TURN_ROUGH)
     counter = _Counter()
     counter.thread.start()
     counts = {True: 0, False: 0}
     logged = 0
-    phases = job.effort.count(PHASES, least=1)
+    phases = job.effort.count(PHASES.get(adapter, 1))
+    seconds = min(PHASE, job.effort.count(int(PHASE * 4_000)) / 1_000)
     try:
         for _ in range(phases):
             for with_logger in (True, False):
                 before = counter.count
-                calls = _storm(logger if with_logger else None, cost)
+                calls = _storm(logger if with_logger else None, cost, seconds, most)
                 counts[with_logger] += counter.count - before
                 logged += calls * with_logger
                 # What the logger's thread has left belongs to its own phase, and is
@@ -82,35 +89,35 @@ def measure(adapter: str, job: Job) -> Figures:
     return {
         "slowdown": counts[False] / counts[True] - 1,
         "cpu_call": cost,
-        "rate": logged / (phases * PHASE),
+        "rate": logged / (phases * seconds),
         "dropped": dropped,
     }
 
 
-def _cpu_time_of_a_call(logger: Logger) -> float:
-    """Return nanoseconds of CPU time, in the caller's thread."""
+def _cpu_time_of_a_call(logger: Logger, calls: int) -> float:
+    """Return nanoseconds of CPU time, in the caller's thread; the median of *calls*."""
     clock = time.thread_time_ns
     times = []
-    for number in range(2 * CALIBRATION):
+    for number in range(2 * calls):
         error = failure()
         before = clock()
         logger.log_error(f"calibrate-{number}", error, CONTEXT)
         times.append(clock() - before)
     before = clock()
-    for _ in range(CALIBRATION):
+    for _ in range(calls):
         clock()
-    own = (clock() - before) / CALIBRATION
+    own = (clock() - before) / calls
     logger.flush()
-    return max(0.0, quantile(times[CALIBRATION:], 0.5) - own)
+    return max(0.0, quantile(times[calls:], 0.5) - own)
 
 
-def _storm(logger: Logger | None, cost: float) -> int:
+def _storm(logger: Logger | None, cost: float, seconds: float, most: int) -> int:
     clock, cpu = time.perf_counter, time.thread_time_ns
     start = clock()
     done = 0
-    while (now := clock()) < start + PHASE:
+    while (now := clock()) < start + seconds:
         due = int((now - start) * A_SECOND)
-        for _ in range(min(due - done, MOST_A_TURN)):
+        for _ in range(min(due - done, most)):
             error = failure()
             if logger is not None:
                 logger.log_error(f"req-{done}", error, CONTEXT)

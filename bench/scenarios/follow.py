@@ -25,8 +25,8 @@ from tokenpak.telemetry.error_logger import ErrorLogger
 
 TICK = 0.037
 """Seconds between calls: no fraction of the follower's interval."""
-CALLS = 500
-IDLE = 20
+CALLS = 150
+IDLE = 8
 """Seconds."""
 DAYS = 30
 """Archives beside the day's file."""
@@ -116,9 +116,10 @@ def measure(job: Job) -> Figures:
         logger.flush(PATIENCE)
         logger.log_error("last", failure(), CONTEXT)
         follower.wait_for("last")
-        time.sleep(3)  # a directory that has just changed is listed more often
+        # A directory that has just changed, in 2 seconds, is listed more often.
+        time.sleep(job.effort.choose(3.0, 2.5))
         before, start = follower.processor_time(), time.monotonic()
-        time.sleep(max(1, IDLE * min(1.0, job.effort.scale * 5)))
+        time.sleep(max(1, IDLE * min(1.0, job.effort.scale * 2.5)))
         idle = follower.processor_time() - before
         idle /= time.monotonic() - start
     finally:

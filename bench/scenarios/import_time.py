@@ -103,7 +103,7 @@ SCENARIO = Scenario(
     name="import_time",
     title="What the import costs",
     how=HOW,
-    rounds=5,
+    rounds=3,
     measurements={"imports": measure},
     judge=judge,
 )

@@ -30,7 +30,7 @@ TICK = 0.001
 A_SECOND = 5_000
 MOST_A_TURN = 50
 """Beyond it a task gives way, or a slow logger would keep the loop for good."""
-SECONDS = 1.5
+SECONDS = 1.0
 CONTROL = "no logger"
 
 HOW = f"""\

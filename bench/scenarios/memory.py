@@ -24,7 +24,7 @@ from bench.workload import CONTEXT, failure
 NAMES = (OURS, *PEERS)
 FLAT = "tokenpak, in use"
 BURST = 100_000
-SECONDS = 2.0
+SECONDS = 1.0
 LIMIT_KB = 300 * 1024
 """A logger whose queue has no bound is stopped here, not the machine."""
 RECORDS = 100_000
@@ -201,6 +201,7 @@ SCENARIO = Scenario(
     ),
     may_fail=frozenset(PEERS),
     patience=30,
+    side_by_side=True,
 )
 
 __all__ = ["SCENARIO", "judge", "measure_in_use", "measure_stopped", "rss_kb"]

@@ -12,7 +12,7 @@ import multiprocessing
 import time
 from typing import TYPE_CHECKING
 
-from bench.adapters import OURS, PEERS, open_logger
+from bench.adapters import ADAPTERS, OURS, PEERS, open_logger
 from bench.ledger import Ledger
 from bench.model import (
     Column,
@@ -28,6 +28,7 @@ from bench.rows import ratio_row, rival_row, total_row
 from bench.workload import CONTEXT, failure
 
 if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
     from multiprocessing.queues import SimpleQueue
     from multiprocessing.synchronize import Barrier
 
@@ -36,6 +37,7 @@ MOST = COUNTS[-1]
 RECORDS = {OURS: 96_000, "loguru": 16_000, "loguru-lines": 16_000}
 """For all processes together; 4,000 for all others."""
 WARM_UP = 100
+WARM_UP_ROUGH = 20
 TIMEOUT = 120.0
 WRONG = ("lost", "doubled", "misordered", "merged", "torn", "unexpected", "dropped")
 
@@ -58,8 +60,8 @@ each other's way."""
 def measure(adapter: str, workers: int, job: Job) -> Figures:
     """Log from *workers* processes at once; return records a second for them all."""
     count = job.effort.count(RECORDS.get(adapter, 4_000), least=400) // workers
-    # Spawned: forked workers would inherit a warm interpreter, and share its pages.
-    context = multiprocessing.get_context("spawn")
+    warm_up = job.effort.choose(WARM_UP, WARM_UP_ROUGH)
+    context = job.effort.choose(_spawned, _forked)(adapter)
     barrier = context.Barrier(workers, timeout=TIMEOUT)
     answers: SimpleQueue[Answer] = context.SimpleQueue()
     # Here too, for the note of a peer that is not installed.
@@ -67,7 +69,7 @@ def measure(adapter: str, workers: int, job: Job) -> Figures:
     processes = [
         context.Process(
             target=_work,
-            args=(adapter, job.directory, i, count, barrier, answers),
+            args=(adapter, job.directory, i, warm_up, count, barrier, answers),
         )
         for i in range(workers)
     ]
@@ -85,7 +87,7 @@ def measure(adapter: str, workers: int, job: Job) -> Figures:
 
     ledger = Ledger()
     for worker in range(workers):
-        ledger.expect(f"worker-{worker}", WARM_UP + count)
+        ledger.expect(f"worker-{worker}", warm_up + count)
     verdict = ledger.audit(job.directory)
     seconds = max(end for _, end, _ in found) - min(start for start, _, _ in found)
     return {
@@ -96,6 +98,20 @@ def measure(adapter: str, workers: int, job: Job) -> Figures:
     }
 
 
+def _spawned(_: str) -> SpawnContext | ForkServerContext:
+    # Forked workers would inherit a warm interpreter, and share its pages.
+    return multiprocessing.get_context("spawn")
+
+
+def _forked(adapter: str) -> SpawnContext | ForkServerContext:
+    """Fork workers from a process that has imported *adapter*, and opened nothing."""
+    # Eight interpreters that start take several times as long as what they log in a
+    # run that is rough anyway.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, ADAPTERS[adapter].partition(":")[0]])
+    return context
+
+
 Answer = tuple[float, float, int]
 """When a worker started and ended, and how many records it dropped."""
 
@@ -104,6 +120,7 @@ def _work(
     adapter: str,
     directory: str,
     worker: int,
+    warm_up: int,
     count: int,
     barrier: Barrier,
     answers: SimpleQueue[Answer],
@@ -111,13 +128,13 @@ def _work(
     errors = [failure() for _ in range(64)]
     logger = open_logger(adapter, directory)
     log_error = logger.log_error
-    for number in range(1, WARM_UP + 1):
+    for number in range(1, warm_up + 1):
         log_error(f"worker-{worker}:{number}", errors[number & 63], CONTEXT)
     logger.flush()
     barrier.wait()
     # One monotonic clock for all processes of the machine.
     start = time.monotonic()
-    for number in range(WARM_UP + 1, WARM_UP + 1 + count):
+    for number in range(warm_up + 1, warm_up + 1 + count):
         log_error(f"worker-{worker}:{number}", errors[number & 63], CONTEXT)
     logger.flush()
     end = time.monotonic()

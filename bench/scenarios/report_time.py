@@ -8,69 +8,79 @@ machine.  The commands are run as a person runs them, in turn.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import os
 import random
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 
 import orjson
 
 from bench.harness import ROOT
 from bench.model import Figures, Job, Row, Samples, Scenario, at_most
-from bench.quantiles import quantile
+from bench.readlogs import each_by_a_process
 from bench.rows import ratio_row, total_row, value_row
 from bench.workload import failure
 
 RECORDS = 1_000_000
-TURNS = 2
 DAYS = ("2026-03-22", "2026-03-23", "2026-03-24")
 """History, in the archive; the window before; the window."""
 
 HOW = f"""\
-A log of {RECORDS:,} errors (in a quick run a fifth of that) over three days, the first
+A log of {RECORDS:,} errors (in a quick run a twentieth) over three days, the first
 of them archived: 20 stacks of ten frames, messages with numbers, three providers,
-costs and durations. `tokenpak telemetry report --since {DAYS[2]}` and `tokenpak
-telemetry export --format jsonl`, both into `/dev/null`, in turn, as commands: with
-the start of the interpreter. Seconds and peak memory are those of the commands, with
-the processes that they start."""
+costs and durations. The first round makes it, and looks whether reports of each day
+count all of it. `tokenpak telemetry report --since {DAYS[2]}` and `tokenpak telemetry
+export --format jsonl`, both into `/dev/null`, one after the other in each round, as
+commands: with the start of the interpreter. Seconds and peak memory are those of the
+commands, with the processes that they start."""
 
 
 def write_log(log_dir: str, number: int, seed: int) -> None:
     """Write so many records, evenly over DAYS."""
-    dice = random.Random(seed)
-    stack = orjson.dumps(_stack()).decode()[1:-1]
     os.makedirs(os.path.join(log_dir, "archive"))
     each = number // len(DAYS)
-    for day in DAYS:
-        begin = datetime.fromisoformat(day).replace(tzinfo=UTC)
-        path = os.path.join(log_dir, f"errors-{day}.jsonl")
-        with open(path, "w", encoding="utf-8") as file:
-            for i in range(each):
-                when = begin + timedelta(days=i / each)
-                stamp = when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-                kind = dice.randrange(20)
-                provider = ("openai", "anthropic", "google")[kind % 3]
-                took = dice.randrange(60_000)
-                message = f"{provider} did not answer within {took} ms"
-                file.write(
-                    f'{{"timestamp":"{stamp}","request_id":"req-{i}",'
-                    f'"error_type":"Timeout{kind % 4}","message":"{message}",'
-                    f'"stack_trace":"{stack.replace("in call", f"in call_{kind}")}'
-                    f'Timeout{kind % 4}: {message}\\n","context":{{'
-                    f'"model":"m-{kind % 5}","provider":"{provider}",'
-                    f'"input_size":{dice.randrange(9999)},'
-                    f'"duration_ms":{took},'
-                    f'"cost_estimate":{dice.random() / 50:.6f}}}}}\n'
-                )
-    first = os.path.join(log_dir, f"errors-{DAYS[0]}.jsonl")
-    packed = os.path.join(log_dir, "archive", f"errors-{DAYS[0]}.jsonl.gz")
-    with open(first, "rb") as source, gzip.open(packed, "wb", 6) as archive:
-        while data := source.read(1 << 20):
-            archive.write(data)
-    os.unlink(first)
+    each_by_a_process(functools.partial(_write_day, log_dir, each, seed), len(DAYS))
+
+
+def _write_day(log_dir: str, each: int, seed: int, place: int) -> None:
+    """Write the records of one of DAYS; the first is in the archive."""
+    name = f"errors-{DAYS[place]}.jsonl"
+    lines = _lines(DAYS[place], each, random.Random(f"{seed}, {place}"))
+    if place:
+        with open(os.path.join(log_dir, name), "wb") as file:
+            file.writelines(lines)
+    else:
+        path = os.path.join(log_dir, "archive", f"{name}.gz")
+        with gzip.open(path, "wb", 6) as archive:
+            archive.writelines(lines)
+
+
+def _lines(day: str, each: int, dice: random.Random) -> Iterator[bytes]:
+    stacks = [_stack().replace("in call", f"in call_{kind}") for kind in range(20)]
+    # As it stands in JSON.
+    stacks = [orjson.dumps(stack).decode()[1:-1] for stack in stacks]
+    for i in range(each):
+        second, micros = divmod(86_400_000_000 * i // each, 1_000_000)
+        clock = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+        kind = dice.randrange(20)
+        provider = ("openai", "anthropic", "google")[kind % 3]
+        took = dice.randrange(60_000)
+        message = f"{provider} did not answer within {took} ms"
+        line = (
+            f'{{"timestamp":"{day}T{clock}.{micros:06}Z","request_id":"req-{i}",'
+            f'"error_type":"Timeout{kind % 4}","message":"{message}",'
+            f'"stack_trace":"{stacks[kind]}'
+            f'Timeout{kind % 4}: {message}\\n","context":{{'
+            f'"model":"m-{kind % 5}","provider":"{provider}",'
+            f'"input_size":{dice.randrange(9999)},'
+            f'"duration_ms":{took},'
+            f'"cost_estimate":{dice.random() / 50:.6f}}}}}\n'
+        )
+        yield line.encode()
 
 
 def _stack() -> str:
@@ -100,34 +110,33 @@ def run(*command: str) -> tuple[float, float]:
 
 
 def measure(job: Job) -> Figures:
-    """Write a log; run both commands in turn."""
-    # A smaller log would measure the start of the interpreter.
-    number = min(RECORDS, job.effort.count(2 * RECORDS)) // len(DAYS) * len(DAYS)
-    log_dir = os.path.join(job.directory, "logs")
-    write_log(log_dir, number, job.seed)
+    """Run both commands in turn, on a log that the first round writes."""
+    # A smaller log of read_export would be a measure of the commands' start; here both
+    # start alike.
+    number = job.effort.count(job.effort.choose(RECORDS, RECORDS // 2))
+    number = number // len(DAYS) * len(DAYS)
+    log_dir = os.path.join(job.shared, "logs")
+    wrong = 0
+    if not os.path.exists(log_dir):
+        write_log(log_dir, number, job.seed)
+        # It also brings the files into memory.
+        wrong = abs(_counted(log_dir) - number)
     export = ("export", "--format", "jsonl", "--log-dir", log_dir)
     report = ("report", "--log-dir", log_dir, "--since", DAYS[2], "--until", DAYS[2])
-    taken: dict[str, list[float]] = {"export": [], "report": []}
-    memory = 0.0
-    for turn in range(job.effort.count(TURNS, least=1) + 1):
-        for command in (export, report):
-            seconds, peak = run(*command)
-            if turn:  # the first brings the files into memory
-                taken[command[0]].append(seconds)
-            if command is report:
-                memory = max(memory, peak)
+    exporting, _ = run(*export)
+    reporting, memory = run(*report)
     return {
-        "export": quantile(taken["export"], 0.5),
-        "report": quantile(taken["report"], 0.5),
-        "export_each": quantile(taken["export"], 0.5) / number,
-        "report_each": quantile(taken["report"], 0.5) / number,
+        "export": exporting,
+        "report": reporting,
+        "export_each": exporting / number,
+        "report_each": reporting / number,
         "memory": memory,
-        "wrong": abs(_counted(log_dir) - number),
+        "wrong": wrong,
     }
 
 
 def _counted(log_dir: str) -> int:
-    """Return how many records reports find, day by day."""
+    """Return how many records reports find, day by day; once, the log is the same."""
     total = 0
     for day in DAYS:
         answer = subprocess.run(

@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable
 
 import orjson
+from prometheus_client import CollectorRegistry, generate_latest
 
 from bench.model import Figures, Job, Row, Samples, Scenario, at_most
 from bench.quantiles import quantile
 from bench.rows import value_row
 from tokenpak.telemetry.metrics.exposition import Exposition
 from tokenpak.telemetry.metrics.machine import MachineCounts
+from tokenpak.telemetry.metrics.prometheus import Collector
 
 LABEL_SETS = 10_000
 APPENDED = 100
@@ -89,6 +91,23 @@ def measure(job: Job) -> Figures:
             lambda: append(_lines(range(number := next(new), number + 1))),
         ),
         "taken_over": _median(lambda: process().render(), max(3, repeat // 4)),
+        **_of_a_registry(log_dir, lambda: append(_lines(range(APPENDED))), repeat),
+    }
+
+
+def _of_a_registry(
+    log_dir: str, before: Callable[[], None], repeat: int
+) -> dict[str, float]:
+    """Measure our part of what a registry of prometheus_client does, and all of it."""
+    collector = Collector(log_dir, max_label_sets=2 * LABEL_SETS)
+    registry = CollectorRegistry()
+    registry.register(collector)
+    collector.collect()
+    return {
+        "collected": _median(collector.collect, repeat, before),
+        "registry": _median(
+            lambda: generate_latest(registry), max(3, repeat // 4), before
+        ),
     }
 
 
@@ -113,6 +132,8 @@ def judge(samples: Samples) -> list[Row]:
         (f"{APPENDED} lines were appended", "changed", 100.0),
         ("a label set is new, and saved", "new", 100.0),
         ("first scrape of a further process", "taken_over", None),
+        (f"registry: our collect(), {APPENDED} lines appended", "collected", 100.0),
+        ("registry: prometheus_client's generate_latest()", "registry", None),
     )
     return [
         value_row(
@@ -131,7 +152,7 @@ SCENARIO = Scenario(
     name="scrape",
     title=f"A scrape of {LABEL_SETS:,} label sets",
     how=HOW,
-    rounds=5,
+    rounds=3,
     measurements={"scrapes": measure},
     judge=judge,
 )

@@ -41,7 +41,7 @@ its request id: each record once, in the order of its thread."""
 
 READ = """\
 `os.write` writes the same ready line each time, so its lines are not counted. A peer
-that does not end within 10 seconds is reported as that: picologging 0.9.3 has been
+that does not end within 5 seconds is reported as that: picologging 0.9.3 has been
 seen to hang with eight threads."""
 
 
@@ -134,7 +134,7 @@ SCENARIO = Scenario(
         Column("doubled", "doubled"),
     ),
     may_fail=frozenset(_name(name, MOST) for name in OTHERS),
-    patience=10,
+    patience=5,
 )
 
 __all__ = ["SCENARIO", "judge", "measure"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -37,6 +38,16 @@ def ask(address: str, **parameters: str) -> Any:
         address = f"{address}?{urllib.parse.urlencode(parameters)}"
     with _OPENER.open(address, timeout=SECONDS) as answer:
         return json.load(answer)
+
+
+def evaluations(server: str) -> int:
+    """Return how often the Prometheus at *server* has evaluated a group of rules."""
+    with _OPENER.open(f"{server}/metrics", timeout=SECONDS) as answer:
+        text = answer.read().decode()
+    numbers = re.findall(
+        r"^prometheus_rule_group_iterations_total\{.*\} (\S+)$", text, re.MULTILINE
+    )
+    return max(int(float(number)) for number in numbers)
 
 
 @contextmanager
@@ -131,6 +142,7 @@ def alertmanager(directory: Path, webhook: str) -> Iterator[str]:
 __all__ = [
     "alertmanager",
     "ask",
+    "evaluations",
     "needs_alertmanager",
     "needs_prometheus",
     "prometheus",

@@ -120,4 +120,9 @@ def test_watch_the_dashboard_asks_for_metrics_that_there_are() -> None:
         "tokenpak_events_total",
         "tokenpak_telemetry_archived_files_total",
         "tokenpak_telemetry_counts_begun_timestamp_seconds",
+        # Of one process only, and all of them are in the others.
+        "tokenpak_telemetry_process_appended_bytes_total",
+        "tokenpak_telemetry_process_batches_total",
+        "tokenpak_telemetry_process_given_up_records_total",
+        "tokenpak_telemetry_process_write_errors_total",
     }

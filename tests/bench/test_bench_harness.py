@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bench import harness
 from bench.harness import MeasurementError, run_scenario
-from bench.model import SMOKE, Effort, Figures, Job, Row, Samples, Scenario
+from bench.model import FULL, QUICK, SMOKE, Effort, Figures, Job, Row, Samples, Scenario
 from bench.rows import value_row
+from bench.scenarios import all_scenarios
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,3 +158,111 @@ def test_only_the_loggers_that_were_asked_for_are_measured(
 
     assert asked == ["tokenpak", "loguru, 8 threads", "callgrind"]
     assert set(outcome.notes) == {"stdlib", "os.write"}
+
+
+def test_what_the_rounds_of_a_scenario_share_is_kept_until_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A gigabyte of log is made once, and does not stay behind; nor do two scenarios meet.
+    """
+    places: list[str] = []
+
+    def measure(
+        _scenario: Scenario, _name: str, _effort: Effort, directory: str, _seed: int
+    ) -> Figures:
+        assert os.path.isdir(directory)
+        places.append(directory)
+        return {"n": 1.0}
+
+    monkeypatch.setattr(harness, "_measure", measure)
+    for _ in range(2):
+        outcome = run_scenario(
+            scenario("a", rounds=2), Effort("two", 1.0, 2), str(tmp_path), 7, print
+        )
+        assert outcome.seconds > 0
+
+    assert places[0] == places[1] != places[2] == places[3]
+    assert os.listdir(tmp_path) == []
+
+
+def test_peers_are_measured_side_by_side_where_no_time_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Ours before them and by itself; each answer goes to the one who gave it.
+    """
+    peers = ("stdlib", "loguru", "logbook")
+    main, met = threading.main_thread(), threading.Barrier(len(peers), timeout=60)
+    alone: list[str] = []
+
+    def measure(_scenario: Scenario, name: str, *_: object) -> Figures | str:
+        if threading.current_thread() is main:
+            alone.append(name)
+            return {"n": 1.0}
+        met.wait()  # broken, and so a failure, where they come one after the other
+        if name == "loguru":
+            raise MeasurementError("s: loguru (seed 7) did not end within 60 s")
+        return {"n": float(len(name))}
+
+    monkeypatch.setattr(harness, "_measure", measure)
+    several = dataclasses.replace(
+        scenario("stdlib", "ours", "loguru", "logbook"),
+        may_fail=frozenset(peers),
+        side_by_side=True,
+    )
+    effort = Effort("rough", 0.1, 1, at_once=len(peers))
+    outcome = run_scenario(several, effort, str(tmp_path), 7, print)
+
+    assert alone == ["ours"]
+    assert outcome.samples == {
+        "ours": [{"n": 1.0}],
+        "stdlib": [{"n": 6.0}],
+        "logbook": [{"n": 7.0}],
+    }
+    assert outcome.notes == {"loguru": "failed: did not end within 60 s"}
+
+
+@pytest.mark.parametrize(
+    ("effort", "side_by_side"), [(FULL, True), (QUICK, False), (SMOKE, False)]
+)
+def test_all_else_is_measured_one_by_one(
+    effort: Effort, side_by_side: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A full run in any scenario, and any run where times are measured.
+    """
+    threads: list[threading.Thread] = []
+
+    def measure(*_: object) -> Figures:
+        threads.append(threading.current_thread())
+        return {"n": 1.0}
+
+    monkeypatch.setattr(harness, "_measure", measure)
+    several = dataclasses.replace(
+        scenario("ours", "stdlib", "loguru"),
+        may_fail=frozenset({"stdlib", "loguru"}),
+        side_by_side=side_by_side,
+    )
+    run_scenario(several, effort, str(tmp_path), 7, print)
+
+    assert threads == [threading.main_thread()] * 3
+
+
+def test_only_scenarios_that_measure_no_time_are_side_by_side() -> None:
+    """
+    And those only that have peers to wait for.
+    """
+    found = {one.name for one in all_scenarios() if one.side_by_side}
+
+    assert found == {"deaths", "memory"}
+
+
+def test_a_full_run_is_the_whole_work() -> None:
+    """
+    What is cut is cut from the others; and they say so.
+    """
+    assert FULL.choose(2, 1) == 2
+    assert QUICK.choose(2, 1) == SMOKE.choose(2, 1) == 1
+    assert (FULL.patience, FULL.at_once, FULL.caveat) == (1.0, 1, "")
+    assert "rough" in QUICK.caveat

@@ -13,7 +13,7 @@ from bench.adapters import PEERS
 from bench.environment import Environment
 from bench.harness import NOT_ASKED, Outcome
 from bench.model import SMOKE, Figures
-from bench.scenarios import MODULES, all_scenarios, find_scenario
+from bench.scenarios import MODULES, all_scenarios, find_scenario, interrupted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,14 +90,43 @@ def test_the_page_is_made_again_from_the_results(tmp_path: Path) -> None:
     text = page.read_text()
     assert f"**2 of {len(targets.GOALS)} targets met; " in text
     assert (
-        "CPython 3.11.7, 2 cores, Linux 6.1, ext4. A smoke run. Peers: loguru 1."
-        in text
-    )
+        "CPython 3.11.7, 2 cores, Linux 6.1, ext4. A smoke run: "
+        "its times mean nothing. Peers: loguru 1."
+    ) in " ".join(text.split())
     assert "| tokenpak | 2 µs | 4 µs | 200 µs |" in text
     assert "| structlog | structlog is not installed |  |  |" in text
     assert "| stdlib |" not in text
     assert 'srcset="figures/caller-burst-dark.svg"' in text
     assert json.loads(saved.read_text())["scenarios"][0]["notes"] == outcome.notes
+
+
+def test_a_scenario_is_measured_again_and_the_others_stay(tmp_path: Path) -> None:
+    """
+    --from and --only: the page names what is not of the run that the others are of.
+    """
+    environment = Environment("CPython 3.11.7", 2, "Linux 6.1", "ext4", {})
+    saved, page = tmp_path / "results.json", tmp_path / "page.md"
+    saved.write_text(
+        report.results([burst(2_000, 40_000, 200_000)], environment, SMOKE)
+    )
+    options = ["--from", str(saved), "--only", "writer_work", "--smoke"]
+    options += ["--results", str(tmp_path / "results"), "--markdown", str(page)]
+
+    assert main(options) == 0
+
+    text = page.read_text()
+    assert "| tokenpak | 2 µs | 4 µs | 200 µs |" in text
+    assert "since what they measure had changed: `writer_work`." in " ".join(
+        text.split()
+    )
+    (made,) = (tmp_path / "results").iterdir()
+    scenarios = json.loads(made.read_text())["scenarios"]
+    assert [(each["name"], each["again"]) for each in scenarios] == [
+        ("caller_burst", False),
+        ("writer_work", True),
+    ]
+    with pytest.raises(SystemExit, match="is of a smoke run"):
+        main(["--from", str(saved), "--only", "writer_work", "--quick"])
 
 
 def test_every_scenario_explains_itself() -> None:
@@ -109,3 +138,11 @@ def test_every_scenario_explains_itself() -> None:
         assert scenario.may_fail <= set(scenario.measurements)
         if scenario.columns:
             assert scenario.read
+
+
+def test_a_process_that_interrupts_itself_and_hangs_is_a_result() -> None:
+    """What is not known of it is said to be so, and is not zero."""
+    rows = interrupted.judge({"tokenpak": [{"hung": 1}]})
+
+    assert [row.met for row in rows] == [False, *[None] * (len(rows) - 1)]
+    assert [row.value is None for row in rows] == [False, *[True] * (len(rows) - 1)]

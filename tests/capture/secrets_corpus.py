@@ -203,6 +203,21 @@ SECRETS: Final[tuple[Secret, ...]] = (
     _named('["--client-secret", "', some(9), '"]', rule="option_secret"),
     _named(r"run 'app\t--token\t", "hunter13", "'", rule="option_secret"),
     _named("restore --secret-access-key ", some(40), ", then", rule="option_secret"),
+    _named("AZURE_OPENAI_KEY_2=", "hunter14"),
+    _named('{"password1": "', "hunter15", '"}'),
+    _named("client_secret-12: ", "hunter16"),
+    _named('[{"name": "DB_PASSWORD", "value": "', "hunter17", '"}]'),
+    _named('{"key":"x-api-key","value":"', "hunter18", '"}'),
+    _named("Cookie: theme=dark; PGPASSWORD='", "hunter 19", "' psql"),
+    _named("Cookie: a=b; password=SecretStr('", "hunter21", "')"),
+    _named("Set-Cookie: a=b; password: '", "hunter 20", "' and more"),
+    _named('{"password_hash": "', "$2b$12$abcdefghijklmnopqrstuu", '"}'),
+    _named("passwordHash=", "5f4dcc3b5aa765d61d8327deb882cf99"),
+    _named("user.password-digest: ", "hunter22"),
+    _named("pass_hash=", "hunter23"),
+    _named("dbpass=", "hunter24", " dbhost=h"),
+    _named('{"smtpPass": "', "hunter25", '"}'),
+    _named("ADMINPASS=", "hunter26"),
 )
 
 HARMLESS: Final[tuple[str, ...]] = (
@@ -311,6 +326,15 @@ HARMLESS: Final[tuple[str, ...]] = (
     "usage: app [--password] [--token] name",
     "parser.add_argument('--token', help='which')",
     "---- password reset ----",
+    "pass_1: ok, pass2: 3 ms",
+    "max_token_2=5 and key_1=model",
+    '{"name": "password", "value": ""}',
+    '{"name": "model", "value": "gpt-4"}, {"name": "password", "type": "str"}',
+    "passwd_file=/run/secrets/db dbpass_file=/run/secrets/db",
+    "password_count=3, password_hash_rounds=12, passwordHashAlgorithm: bcrypt",
+    "TypeError: password_hash() missing 1 required positional argument",
+    "bypass=1 trespass: no overpass=2 dbpassed: 3 encompass=4 cbypass=5",
+    "hash: 5f4dcc3b5aa765d61d8327deb882cf99, digest=sha256:0a1b2c",
 )
 
 __all__ = ["HARMLESS", "SECRETS", "Secret", "b64url", "some"]

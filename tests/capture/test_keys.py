@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -109,6 +109,66 @@ def test_what_is_no_dict_is_filtered_all_the_same() -> None:
     assert shown["context"] == {"usage": {"total": 3}, "6": 1}
     assert event_of(encoder, {"usage": Own()})["context"]["usage"]["n"] == 1
     assert event_of(encoder, ["prompt"])["context"] == {"value": ["prompt"]}
+
+
+class Call(NamedTuple):
+    """A value that is no dict either, and has names."""
+
+    model: str
+    prompt: str
+
+
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        ("prompt", {b"prompt": "hidden", "n": 1}),
+        ("x.prompt", {"x": {b"prompt": "hidden"}, "n": 1}),
+        ("x.prompt", {"x": [Call("m", "hidden")], "n": 1}),
+        ("x.user.mail", {"x": {"user.mail": "hidden"}, "n": 1}),
+        ("x.user.mail", {"x.user": {"mail": "hidden"}, "n": 1}),
+        ("x.user.mail", {"x": [{"user": {b"mail": "hidden"}}], "n": 1}),
+        ("5", {"5": "hidden", 5: "hidden", "n": 1}),
+        ("x.5", {"x": {5: "hidden", "5": "hidden"}, "n": 1}),
+    ],
+)
+def test_a_key_is_denied_however_it_is_written(
+    name: str, context: dict[Any, Any]
+) -> None:
+    """As bytes, as a number, with its points in it, as the name of a tuple's item."""
+    encoder = asking(deny=(name,))
+
+    for _ in range(3):
+        line = encoder.event("e", "r", context)
+        assert b"hidden" not in line
+        assert event_of(encoder, context)["context"]["n"] == 1
+        assert b"hidden" not in encoder.error("r", ValueError("x"), context)
+
+
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        ("model", {b"model": "shown", b"prompt": "hidden"}),
+        ("x.model", {"x": {b"model": "shown", b"prompt": "hidden"}}),
+        ("x.model", {"x": Call("shown", "hidden")}),
+        ("x.y.model", {"x": {"y.model": "shown", "y.prompt": "hidden"}}),
+        ("x.y.model", {"x.y": {"model": "shown", "prompt": "hidden"}}),
+    ],
+)
+def test_a_key_is_allowed_however_it_is_written(
+    name: str, context: dict[Any, Any]
+) -> None:
+    """Likewise, and nothing else with it."""
+    line = asking(allow=(name,)).event("e", "r", context)
+
+    assert b"shown" in line
+    assert b"hidden" not in line
+
+
+def test_a_key_that_only_looks_numbered_is_another_one() -> None:
+    """``prompt (2)`` is the caller's own where there is no ``prompt`` beside it."""
+    context = {"prompt (2)": "shown", "prompt (x)": "shown", "n": 1}
+
+    assert event_of(asking(deny=("prompt",)), context)["context"] == context
 
 
 @pytest.mark.parametrize("what", ODD)

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pytest
@@ -342,6 +342,53 @@ def test_c1_headers_are_headers_also_where_some_are_left_out() -> None:
         assert shown.pop() == "<more values left out>"
         ends.add(tuple(shown[-1]))
     assert ("<more values left out>",) in ends
+
+
+class Login(NamedTuple):
+    """As in an application; JSON has no such thing."""
+
+    user: str
+    password: str
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"login": Login("ann", "hunter2")},
+        {"logins": [Login("ann", "hunter2")] * 3},
+        {("db", "password"): "hunter2"},
+        {"password:": "hunter2"},
+        {b"password": "hunter2"},
+        {"a": {b"x-api-key": ["hunter2"]}},
+        {"api_key_2": "hunter2"},
+        {"headers": [{"name": "x-api-key", "value": "hunter2"}]},
+        {"env": [{"value": "hunter2", "name": "DB_PASSWORD", "n": 1}]},
+        {"tag": {"key": "client_secret", "value": ["hunter2"]}},
+    ],
+    ids=str,
+)
+def test_c1_a_name_is_known_wherever_it_stands_beside_its_value(
+    context: dict[Any, Any],
+) -> None:
+    """Of a tuple's item, in a tuple, with more behind it, as the value of ``name``."""
+    known = encoder()
+    for _ in range(3):
+        for line in (
+            known.error("req", plain(), context),
+            known.error("req", plain(), {"deeper": [context]}),
+            known.event("call", "req", context),
+        ):
+            assert b"hunter2" not in line
+            assert b"[redacted:named_secret:" in line
+
+
+def test_c2_a_value_beside_a_harmless_name_stays() -> None:
+    context = {
+        "a": {"name": "model", "value": "gpt-4"},
+        "b": {"name": 7, "value": "seven"},
+        "c": {"name": "password", "value": None, "type": "str"},
+    }
+    assert orjson.loads(encoder().error("req", plain(), context))["context"] == context
 
 
 @pytest.mark.parametrize("key", ["eos_token", "stop_token"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -267,3 +268,23 @@ def test_c1_an_interrupt_passes() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         encoder.error("req", ValueError("never seen before"), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        ("api_key_2=abc123)Authorization: Token xyz, realm=r", ["abc123", "xyz"]),
+        ("db_secret: abc123Passwd: hunter2", ["abc123", "hunter2"]),
+        ("db_secret: abc123KAPI_KEY = hunter2x", ["abc123", "hunter2x"]),
+        ("password=aSet-Cookie: b=c; password: 'hunter 2'", ["b=c", "hunter 2"]),
+        ('Authorization: "SecretAccessKey": "hunter2"', ["hunter2"]),
+        ('cookie: a; token="SecretAccessKey": "hunter2"', ["hunter2"]),
+    ],
+)
+def test_the_value_of_a_name_that_another_value_ends_in_is_hidden(
+    text: str, secrets: list[str]
+) -> None:
+    """What is before the sign was taken for a value, and the rest for no name's."""
+    for around in (text, json.dumps({"m": text}), repr({"m": text})):
+        found = redactor().text(around)
+        assert [secret for secret in secrets if secret in found] == [], found

@@ -80,6 +80,44 @@ def test_what_the_quick_look_lets_pass_is_left_as_it_is_by_the_exact_one(
         assert SCREEN.traces(skeleton(line))
 
 
+@pytest.mark.parametrize("gap", ["\t", "\n", "\r\n", " \t", '"\n', "\\t\t"])
+def test_the_quick_look_sees_a_name_however_far_before_its_sign(gap: str) -> None:
+    """In a line each tab is an escape, and the exact one's bound is for escapes."""
+    hidden = 0
+    for count in range(40):
+        text = f"password{gap * count}= hunter2"
+        if "hunter2" not in REDACTOR.text(text):
+            hidden += 1
+            assert SCREEN.suspects(encoded(text))
+            assert SCREEN.traces(skeleton(encoded(text)))
+    assert hidden > 8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[('cookie',\t'hunter2')]",
+        "[(b'x-api-key',\t b'hunter2')]",
+        "['app', '--password',\t'hunter2']",
+        '["app", "--api-key", \t"hunter2"]',
+    ],
+)
+def test_the_quick_look_sees_a_list_with_a_tab_behind_its_comma(text: str) -> None:
+    """In a line it is an escape."""
+    assert "hunter2" not in REDACTOR.text(text)
+    assert SCREEN.suspects(encoded(text))
+    assert SCREEN.traces(skeleton(encoded(text)))
+
+
+@pytest.mark.parametrize("name", ["password_2_hash", "pwd-12-digest", "passwd-2hash"])
+def test_a_number_between_a_name_and_its_hash_leaves_a_trace(name: str) -> None:
+    """Its digits are not in the skeleton, and the sign before it is."""
+    text = f"{name}=hunter2"
+
+    assert "hunter2" not in REDACTOR.text(text)
+    assert SCREEN.traces(skeleton(encoded(text)))
+
+
 PIECES = st.sampled_from(
     [
         *("sk-", "eyJ", "AKIA", "Bearer ", "basic ", "://", "@", ":", "=", "key", "?"),
@@ -163,6 +201,30 @@ def test_what_is_met_twice_is_known_and_its_numbers_make_no_difference() -> None
     for number, line in enumerate(lines):
         assert (skeleton(line) in known.harmless) == (number >= 2)
         assert known.clears((line,), skeleton(line))
+
+
+def test_a_skeleton_with_a_newline_is_never_harmless() -> None:
+    """The hot path looks for a newline in what is not known to be harmless only."""
+    known = Screen()
+    line = b'{"a":\n1}'
+
+    for _ in range(4):
+        assert known.clears((b'"r"', line), skeleton(b'"r"' + line))
+    assert not any(b"\n" in each for each in known.harmless)
+
+
+@pytest.mark.parametrize("level", ["credentials", "off"])
+def test_c1_a_fragment_of_two_lines_makes_one_line_however_often(level: str) -> None:
+    """With redaction and without: what is known is looked at less."""
+    encoder = Encoder(32_000, redactor=Redactor(level, key=lambda: b"k" * 32))
+    context = {"f": orjson.Fragment(b'{\n"a": 1}')}
+    for _ in range(5):
+        for line in (
+            encoder.error("req", ValueError("x"), context),
+            encoder.event("e", "req", context),
+        ):
+            assert line.count(b"\n") == 1
+            assert list(orjson.loads(line)["context"]) == ["f"]
 
 
 def test_a_text_without_a_secret_but_with_a_trace_is_never_taken_for_harmless() -> None:

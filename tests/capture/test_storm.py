@@ -38,8 +38,10 @@ class Clock:
 class Rig:
     """Storm control without a logger."""
 
-    def __init__(self, first: int = 3, every: int = 0) -> None:
-        self.clock = Clock()
+    def __init__(
+        self, first: int = 3, every: int = 0, clock: Clock | None = None
+    ) -> None:
+        self.clock = clock or Clock()
         self.storms = Storms(StackCache(Redactor()), first, every, WINDOW, self.clock)
         self.told: list[Held] = []
         self.counts = ErrorCounts()

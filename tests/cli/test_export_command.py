@@ -253,7 +253,7 @@ def test_what_dead_processes_had_accepted_is_recovered_first(
 ) -> None:
     """So that it is in the export."""
 
-    def recover(place: str) -> recovery.Recovered:
+    def recover(place: str, **_more: float) -> recovery.Recovered:
         path = log_dir / "errors-2026-03-26.jsonl"
         path.write_text(line("2026-03-26"))
         assert place == str(log_dir)
@@ -269,7 +269,7 @@ def test_what_dead_processes_had_accepted_is_recovered_first(
 def no_recovery(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recovery fails, as it does for whoever may only read."""
 
-    def recover(_place: str) -> None:
+    def recover(_place: str, **_more: float) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(recovery, "recover", recover)

@@ -8,8 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -62,24 +61,6 @@ def test_nothing_is_said_where_stderr_is_a_file(
     monkeypatch.setattr(sys, "stderr", io.StringIO())
 
     assert not output.Progress(lambda: 1 // 0).wanted
-
-
-def test_without_a_buffer_all_is_written_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in most containers; a disk that is nearly full takes a part, and no error."""
-    taken = []
-
-    class Short(io.FileIO):
-        def write(self, data: Any) -> int:
-            taken.append(bytes(data[:3]))
-            return len(taken[-1])
-
-    with Short(os.devnull, "wb") as short:
-        monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=short))
-        out = output.stdout_bytes()
-        monkeypatch.undo()
-
-        assert out.write(b"12345678") == 8
-    assert b"".join(taken) == b"12345678"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell closes it")

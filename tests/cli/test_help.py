@@ -18,7 +18,10 @@ def walk(
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     yield words, command
     if isinstance(command, click.Group):
-        for name, child in command.commands.items():
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
             yield from walk(child, (*words, name))
 
 
@@ -85,3 +88,24 @@ def test_each_command_says_in_a_line_what_it_does() -> None:
     """In the list of commands."""
     for words, command in COMMANDS.items():
         assert command.get_short_help_str(200).endswith("."), words
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["telemetry", "exprot"], "Did you mean 'export'?"),
+        (["telemtry", "tail"], "Did you mean 'telemetry'?"),
+        (["tail", "-f"], "Did you mean 'telemetry tail'?"),
+        (["telemetry", "qqqq"], "'qqqq'."),
+        (["telemetry", "\x1b[31m"], r"'\x1b[31m'."),
+    ],
+)
+def test_a_misspelt_command_is_told_what_was_meant(
+    words: list[str], meant: str
+) -> None:
+    """Also one that is loaded late, and without the word before it."""
+    result = CliRunner().invoke(main, words)
+
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"{meant}\n")
+    assert "No such command" in result.stderr

@@ -120,13 +120,14 @@ def test_no_directory_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_an_archive_that_cannot_be_listed_is_a_sentence(log_dir: Path) -> None:
-    """Status 1, no traceback."""
+    """Among what was not read; all else is reported."""
     (log_dir / ARCHIVE_DIR).write_text("no directory")
 
     result = run("--log-dir", log_dir, *DAY)
 
-    assert result.exit_code == 1
-    assert "The report failed" in result.stderr
+    assert result.exit_code == 0
+    assert f"{log_dir / ARCHIVE_DIR}" in result.output
+    assert "Not a directory" in result.output
 
 
 def test_an_empty_directory_is_no_error(tmp_path: Path) -> None:
@@ -192,7 +193,9 @@ def test_without_the_extra_it_says_what_to_install(
 def test_nothing_heavy_is_imported_for_help() -> None:
     """Neither what a report is made of, nor what it is shown with."""
     program = (
-        "import sys, tokenpak.cli\n"
+        "import sys\n"
+        "from tokenpak.cli import main\n"
+        "main(['telemetry', 'report', '--help'], standalone_mode=False)\n"
         "print({'rich', 'jinja2', 'tokenpak.telemetry.report'} & set(sys.modules))"
     )
 
@@ -205,7 +208,7 @@ def test_nothing_heavy_is_imported_for_help() -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
 
-    assert done.stdout == "set()\n"
+    assert done.stdout.endswith("\nset()\n")
 
 
 def shell(command: str, **env: str) -> subprocess.CompletedProcess[bytes]:

@@ -284,7 +284,7 @@ def test_what_waits_in_spools_is_there(
 ) -> None:
     """Also where it cannot be appended."""
 
-    def refuse(_: str) -> None:
+    def refuse(_: str, **_more: float) -> None:
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(recovery, "recover", refuse)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.cli.test_sql_command import log_dir, run
-from tests.read.log_making import make_record, write_log
+from tests.read.log_making import as_lines, make_record, write_log
+from tokenpak.cli import main
 from tokenpak.telemetry.read.sql import SqlError, SqlSession
 
 __all__ = ["log_dir"]  # a fixture, which pytest finds by its name
@@ -56,6 +58,36 @@ def test_json_that_python_does_not_take_is_no_traceback(
     result = run("--log-dir", tmp_path, "--format", "jsonl", f"SELECT ({text})::JSON x")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["x"] == value
+
+
+@pytest.mark.parametrize("raw", [[], ["--raw"]])
+def test_s5_cells_of_csv_are_as_harmless_as_those_of_an_export(
+    tmp_path: Path, raw: list[str]
+) -> None:
+    """The same bytes; and the name of a column may be somebody's, too."""
+    messages = [
+        "=1+1",
+        "+x",
+        "-2",
+        "@SUM(A1)",
+        "\t=1",
+        'a "b"',
+        "",
+        "a\r\nb",
+        "\uff1d1",
+    ]
+    records = [make_record(n, message=each) for n, each in enumerate(messages)]
+    write_log(tmp_path, as_lines(records))
+    args = ("--log-dir", str(tmp_path), "--format", "csv", *raw)
+    words = ["telemetry", "export", *args, "--fields", "request_id,message"]
+    exported = CliRunner().invoke(main, words).stdout_bytes
+    found = run(*args, "SELECT request_id, message FROM errors ORDER BY timestamp")
+    named = run(*args, "SELECT 1 AS \"=x\", -1.5 AS y, '-1;2' AS z")
+
+    assert found.stdout_bytes == exported
+    assert (b"'=1+1" in exported) is (not raw)
+    mark = "" if raw else "'"
+    assert named.stdout_bytes == f"{mark}=x,y,z\r\n1,-1.5,{mark}-1;2\r\n".encode()
 
 
 def test_each_table_is_filled_when_it_is_first_named(log_dir: Path) -> None:

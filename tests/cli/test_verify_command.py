@@ -153,7 +153,8 @@ def test_a_directory_that_cannot_be_read_says_so(tmp_path: Path) -> None:
 
     assert missing.exit_code == broken.exit_code == 1
     assert "does not exist" in missing.stderr
-    assert f"{tmp_path / 'archive'}: Not a directory" in broken.stderr
+    assert f"unreadable: {tmp_path / 'archive'}" in broken.stdout
+    assert "Not a directory" in broken.stdout
 
 
 def test_a_closed_pipe_ends_quietly(log_dir: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -102,8 +103,9 @@ def test_watch_wrong_options_are_usage_errors(
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no full device")
 @pytest.mark.parametrize("full", ["stdout", "stderr"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_watch_with_no_room_for_its_output_tells_the_others(
-    log_dir: Path, full: str
+    log_dir: Path, full: str, unbuffered: str
 ) -> None:
     """A full disk, where the output goes too, is when one must be told."""
     write(log_dir, "AuthenticationError")
@@ -115,6 +117,7 @@ def test_watch_with_no_room_for_its_output_tells_the_others(
             [*command, "--log-dir", str(log_dir), "--webhook", receiver.address],
             stdout=device if full == "stdout" else subprocess.PIPE,
             stderr=device if full == "stderr" else subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
             timeout=60,
             check=False,
         )
@@ -205,3 +208,93 @@ def test_watch_runs_until_it_is_told_to_end(log_dir: Path) -> None:
     assert "FIRING CriticalError" in output
     assert errors == ""
     assert watch.returncode == 0
+
+
+def patient(seconds: float) -> list[str]:
+    """Return a command that waits so long for who is being told when it is to end."""
+    start = (
+        "from tokenpak.cli import main\n"
+        "from tokenpak.telemetry.watch import targets\n"
+        f"targets.ENDING = {seconds}\n"
+        "main()\n"
+    )
+    return [sys.executable, "-c", start]
+
+
+def test_watch_a_signal_does_not_wait_for_one_that_hangs(log_dir: Path) -> None:
+    """It takes the connection and says nothing; who was not told is said."""
+    history(log_dir)
+    run(log_dir, "--once")
+    write(log_dir, "AuthenticationError")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        options = ["--log-dir", str(log_dir), "--webhook", address]
+        watch = subprocess.Popen(
+            [*patient(0.1), "telemetry", "watch", *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "no_proxy": "127.0.0.1"},
+        )
+        try:
+            client, _ = server.accept()
+            with client:
+                watch.send_signal(signal.SIGTERM)
+                _, errors = watch.communicate(timeout=60)
+        finally:
+            watch.kill()
+            watch.wait()
+
+    assert watch.returncode == 0
+    assert errors.splitlines() == [
+        (
+            "webhook (127.0.0.1) could not be told: the watch was to end meanwhile. "
+            "It is tried again."
+        ),
+        "webhook (127.0.0.1) was not told of an alert; the next start does it.",
+    ]
+
+
+def test_watch_a_signal_ends_it_between_two_commands_and_each_is_told_once(
+    log_dir: Path, tmp_path: Path
+) -> None:
+    """Who was not told is said, and told by the next start."""
+    history(log_dir)
+    run(log_dir, "--once")
+    for number in range(4):
+        write(log_dir, f"Novel{number}Error")
+    told = tmp_path / "told.txt"
+    gate = tmp_path / "gate"
+    script = tmp_path / "tell.sh"
+    script.write_text(
+        f'echo "$TOKENPAK_ALERT_ERROR_TYPE" >> {told}\n'
+        f"while [ ! -e {gate} ]; do sleep 0.05; done\n"
+    )
+    options = ["--log-dir", str(log_dir), "--command", f"sh {script}"]
+    # However slow the machine is, the command that runs is waited for.
+    watch = subprocess.Popen(
+        [*patient(60.0), "telemetry", "watch", *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not told.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        watch.send_signal(signal.SIGTERM)  # while the first command runs
+        gate.touch()
+        _, errors = watch.communicate(timeout=60)
+    finally:
+        watch.kill()
+        watch.wait()
+
+    assert watch.returncode == 0
+    assert len(told.read_text().split()) == 1
+    assert errors == (
+        "command (sh) was not told of 3 alerts; the next start does it.\n"
+    )
+    run(log_dir, "--once", "--command", f"sh {script}")
+    assert sorted(told.read_text().split()) == [f"Novel{n}Error" for n in range(4)]

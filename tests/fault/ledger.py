@@ -34,6 +34,51 @@ class Ledger:
 
 
 @dataclass(frozen=True)
+class Lines:
+    """The lines of a log, by what they are."""
+
+    whole: list[bytes]
+    torn: list[bytes]
+    """Those that are the beginning of one that is there whole."""
+    stray: list[bytes]
+    """Those that are neither: nothing that the logger does or suffers leaves one."""
+
+
+def sort_lines(lines: Iterable[bytes]) -> Lines:
+    """
+    Tell whole *lines* from what deaths have left of others.
+
+    The kernel looks for SIGKILL between the pages of a write, so a death may end one
+    in the middle of a line.  If somebody appends before it is recovered, the line is
+    closed, and written again whole (S2): one torn line at most for each death.
+    """
+    whole: list[bytes] = []
+    malformed: list[bytes] = []
+    for line in lines:
+        (whole if _decodes(line) else malformed).append(line)
+    stray = _stray(malformed, whole)
+    return Lines(whole, [line for line in malformed if line not in stray], stray)
+
+
+def _stray(malformed: list[bytes], lines: Iterable[bytes]) -> list[bytes]:
+    """Return what of *malformed* is the beginning of none of *lines* that decode."""
+    stray = list(malformed)
+    begun = [line for line in malformed if line]
+    for line in lines:
+        for beginning in begun:
+            if line.startswith(beginning) and beginning in stray and _decodes(line):
+                stray.remove(beginning)
+    return stray
+
+
+def _decodes(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What became of the accepted records."""
 
@@ -41,13 +86,16 @@ class Verdict:
     lost: int
     doubled: int
     malformed: int
+    """Lines that are torn or stray: see Lines.  Deaths bound them, and only these."""
+    stray: int
     merged: int
     disordered: int
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is lost, doubled, merged or out of order."""
-        return not (self.lost or self.doubled or self.merged or self.disordered)
+        """Whether nothing is lost, doubled, stray, merged or out of order."""
+        wrong = self.lost, self.doubled, self.stray, self.merged, self.disordered
+        return not any(wrong)
 
 
 def request_id(worker: str, thread: int, number: int) -> str:
@@ -58,13 +106,14 @@ def request_id(worker: str, thread: int, number: int) -> str:
 def audit(log_dir: Path, ledgers: dict[str, list[int]]) -> Verdict:
     """Hold the log files of *log_dir* against the *ledgers* of all workers."""
     seen: Counter[str] = Counter()
-    malformed = merged = disordered = 0
+    malformed: list[bytes] = []
+    merged = disordered = 0
     last: dict[tuple[str, int], int] = {}
     for line in log_lines(log_dir):
         try:
             record = json.loads(line)
         except ValueError:
-            malformed += 1
+            malformed.append(line)
             # A valid record behind a torn one, on the same line, is a merged one.
             merged += line.count(b'{"timestamp":"') > 1
             continue
@@ -82,11 +131,19 @@ def audit(log_dir: Path, ledgers: dict[str, list[int]]) -> Verdict:
             for number in range(count):
                 lost += request_id(worker, thread, number) not in seen
     doubled = sum(count > 1 for count in seen.values())
-    return Verdict(accepted, lost, doubled, malformed, merged, disordered)
+    return Verdict(
+        accepted=accepted,
+        lost=lost,
+        doubled=doubled,
+        malformed=len(malformed),
+        stray=len(_stray(malformed, log_lines(log_dir) if malformed else [])),
+        merged=merged,
+        disordered=disordered,
+    )
 
 
 def log_lines(log_dir: Path) -> Iterable[bytes]:
-    """All lines of all streams, complete or not."""
+    """All lines of all streams; what is behind the last newline is being written."""
     for name in sorted(os.listdir(log_dir)):
         if name.endswith(".jsonl"):
-            yield from (log_dir / name).read_bytes().split(b"\n")[:-1] or [b""]
+            yield from (log_dir / name).read_bytes().split(b"\n")[:-1]

@@ -19,6 +19,11 @@ from tokenpak.telemetry.queue.recovery import recover
 
 pytestmark = pytest.mark.fault
 
+NEXT = 0.001
+"""Seconds until the next signal."""
+DEEPEST = 8
+"""Handlers in each other, at most."""
+
 
 @pytest.mark.skipif(
     not hasattr(signal, "setitimer"), reason="there is no interval timer"
@@ -33,21 +38,34 @@ def test_q6_a_signal_handler_that_logs_interrupts_calls_that_log(
     logger = make_logger(linger=0.001)
     numbers = itertools.count()
     handled: list[int] = []
+    under_way: list[int] = []
+    deepest, over = 0, False
 
     def handler(*_: object) -> None:
-        # A handler is interrupted by the next signal, too.
+        nonlocal deepest
         number = next(numbers)
+        under_way.append(number)
+        deepest = max(deepest, len(under_way))
+        # A handler is interrupted by the next signal, too; but not without end: where
+        # to make the spool takes longer than a millisecond, each would be interrupted
+        # while it makes one, until the stack is used up.
+        if len(under_way) < DEEPEST and not over:
+            signal.setitimer(signal.ITIMER_REAL, NEXT)
         logger.log_error(f"handler-{number}", ValueError("x"))
         handled.append(number)
+        under_way.pop()
+        if not over:
+            signal.setitimer(signal.ITIMER_REAL, NEXT)
 
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    signal.setitimer(signal.ITIMER_REAL, NEXT)
     calls = 0
     try:
         while len(handled) < 500:
             logger.log_error(f"main-{calls}", ValueError("x"))
             calls += 1
     finally:
+        over = True  # one that is on its way must not ask for another
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert logger.flush(30)
@@ -58,6 +76,7 @@ def test_q6_a_signal_handler_that_logs_interrupts_calls_that_log(
     assert ids_of(log_dir) == expected
     assert stats.dropped == {}
     assert stats.accepted == calls + len(handled)
+    assert deepest <= DEEPEST
 
 
 def test_q6_finalizers_that_log_run_in_the_middle_of_calls(
@@ -86,11 +105,13 @@ def test_q6_finalizers_that_log_run_in_the_middle_of_calls(
             logger.log_error(f"alive-{number}", ValueError("x"), {"a": [{}, {}, {}]})
     finally:
         gc.set_threshold(*threshold)
+    in_the_middle = len(died)
     gc.collect()
     assert logger.flush(30)
 
     expected = Counter(f"alive-{n}" for n in range(500))
     expected.update(f"dead-{n}" for n in range(500))
+    assert in_the_middle > 0
     assert sorted(died) == list(range(500))
     assert ids_of(log_dir) == expected
 

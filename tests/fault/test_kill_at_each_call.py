@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fault.ledger import Ledger, audit
-from tests.fault.tracing import STRACE, run_traced, start_waiting
+from tests.fault.nursery import Nursery, nursery
+from tests.fault.tracing import STRACE, run_traced
 from tokenpak.telemetry.queue.recovery import recover
 
 pytestmark = [
@@ -35,11 +35,38 @@ CALLS = (
     "munmap",
     "close",
 )
-MOST = 60
+MOST = 120
+WORKER = "from tests.fault.worker import main; main()"
+DYING = """
+import os, signal
+from tests.fault.worker import main
+from tokenpak.telemetry.store.files import OsFiles
+
+write, writes = OsFiles.write, []
+
+def die(files, fd, parts):
+    # As it enters the second append: noted, and nothing of it written.
+    writes.append(fd)
+    if len(writes) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(files, fd, parts)
+
+OsFiles.write = die
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Nursery]:
+    """From which what is to be killed is started."""
+    with nursery() as programs:
+        yield programs
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_q1_killed_at_each_system_call_of_a_batch(call: str, tmp_path: Path) -> None:
+def test_q1_killed_at_each_system_call_of_a_batch(
+    call: str, tmp_path: Path, programs: Nursery
+) -> None:
     """
     From the first record to close(), at every call of this kind.
     """
@@ -47,7 +74,8 @@ def test_q1_killed_at_each_system_call_of_a_batch(call: str, tmp_path: Path) -> 
         log_dir = tmp_path / f"{number}" / "logs"
         log_dir.parent.mkdir()
         ledger = tmp_path / f"{number}" / "ledger"
-        worker = start_waiting(log_dir, ledger, "w", "2", "40", "--pause", "0.0005")
+        paced = ("2", "40", "--pause", "0.0005", "--wait")
+        worker = programs.start(WORKER, log_dir, ledger, "w", *paced)
         status = run_traced(worker, f"{call}:signal=KILL:when={number}")
         acknowledged = Ledger(ledger, 2).acknowledged()
         recovered = recover(str(log_dir))
@@ -70,7 +98,9 @@ def test_q1_killed_at_each_system_call_of_a_batch(call: str, tmp_path: Path) -> 
     "call",
     ["openat", "mmap", "flock", "newfstatat", "pread64", "writev", "unlink", "close"],
 )
-def test_q1_recovery_killed_at_each_system_call(call: str, tmp_path: Path) -> None:
+def test_q1_recovery_killed_at_each_system_call(
+    call: str, tmp_path: Path, programs: Nursery
+) -> None:
     """
     An orphan whose last append is torn in the middle of a note is recovered by a
     process that is killed, then by one that is not.
@@ -79,18 +109,12 @@ def test_q1_recovery_killed_at_each_system_call(call: str, tmp_path: Path) -> No
         place = tmp_path / f"{number}"
         place.mkdir()
         log_dir, ledger = place / "logs", place / "ledger"
-        worker = start_waiting(log_dir, ledger, "w", "2", "40", "--flush")
-        # Killed as it enters the second append: noted, and nothing of it written.
-        assert run_traced(worker, "writev:signal=KILL:when=2") == -signal.SIGKILL
+        twice = ("2", "40", "--flush", "--wait")
+        worker = programs.start(DYING, log_dir, ledger, "w", *twice)
+        worker.communicate("go\n")
+        assert worker.returncode == -signal.SIGKILL
         acknowledged = Ledger(ledger, 2).acknowledged()
-        recovery = subprocess.Popen(
-            [sys.executable, "-c", RECOVERY, str(log_dir)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert recovery.stdout is not None
-        assert recovery.stdout.readline() == "ready\n"
+        recovery = programs.start(RECOVERY, log_dir)
         status = run_traced(recovery, f"{call}:signal=KILL:when={number}")
         recover(str(log_dir))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.fault.nursery import Nursery, nursery
 from tests.fault.tracing import STRACE, run_traced
 from tests.queue.rig import make_line
 from tests.read.log_making import write_log
@@ -34,6 +34,14 @@ CHANGING = (
 """Between two of these calls the disk and the locks stay as they are."""
 LOOKING = ("openat", "newfstatat", "pread64", "getdents64", "utimensat", "close")
 MOST = 200
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Nursery]:
+    """From which archivers are started."""
+    with nursery() as programs:
+        yield programs
+
 
 ARCHIVER = """
 import sys
@@ -67,7 +75,7 @@ def prepared(log_dir: Path) -> list[str]:
     return ids(log_dir)
 
 
-def kill_at_each(call: str, tmp_path: Path) -> None:
+def kill_at_each(call: str, tmp_path: Path, programs: Nursery) -> None:
     for number in range(1, MOST):
         log_dir = tmp_path / f"{number}"
         expected = prepared(log_dir)
@@ -77,14 +85,7 @@ def kill_at_each(call: str, tmp_path: Path) -> None:
             (log_dir / "archive").rmdir()
             expected = ids(log_dir)
         (log_dir / "warm").mkdir()
-        archiver = subprocess.Popen(
-            [sys.executable, "-c", ARCHIVER, str(log_dir)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert archiver.stdout is not None
-        assert archiver.stdout.readline() == "ready\n"
+        archiver = programs.start(ARCHIVER, log_dir)
         status = run_traced(archiver, f"{call}:signal=KILL:when={number}")
 
         assert ids(log_dir) == expected, number
@@ -101,16 +102,16 @@ def kill_at_each(call: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("call", CHANGING)
 def test_s4_an_archiver_killed_at_each_call_that_changes_something(
-    call: str, tmp_path: Path
+    call: str, tmp_path: Path, programs: Nursery
 ) -> None:
     """Nothing is lost, doubled or hidden, and the next one finishes it."""
-    kill_at_each(call, tmp_path)
+    kill_at_each(call, tmp_path, programs)
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("call", LOOKING)
 def test_s4_an_archiver_killed_at_each_call_that_only_looks(
-    call: str, tmp_path: Path
+    call: str, tmp_path: Path, programs: Nursery
 ) -> None:
     """The same, at the other calls."""
-    kill_at_each(call, tmp_path)
+    kill_at_each(call, tmp_path, programs)

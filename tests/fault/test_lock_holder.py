@@ -20,7 +20,6 @@ fcntl = pytest.importorskip("fcntl")
 
 pytestmark = [
     pytest.mark.fault,
-    pytest.mark.timeout(180),
     pytest.mark.skipif(STRACE is None, reason="strace is not installed"),
 ]
 

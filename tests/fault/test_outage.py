@@ -161,6 +161,8 @@ def test_x2_a_directory_without_permission_is_held_and_caught_up(
         "os.setgid(65534); os.setuid(65534)\n"
         "logger = ErrorLogger(sys.argv[1])\n"
         "for n in range(50): logger.log_error(str(n), ValueError('x'))\n"
+        "for _ in range(10**6):\n"
+        "    if logger.stats().write_errors: break\n"
         "print(logger.flush(0.5), logger.stats().pending_records, flush=True)\n"
         "sys.stdin.readline()\n"
         "print(logger.flush(20), flush=True)\n"

@@ -18,7 +18,6 @@ from tests.fault.ledger import Ledger, audit, log_lines
 
 pytestmark = [
     pytest.mark.fault,
-    pytest.mark.timeout(180),
     pytest.mark.skipif(
         not hasattr(os, "geteuid") or os.geteuid() != 0,
         reason="only root can become two other users",
@@ -184,6 +183,11 @@ def test_s5_two_users_share_a_directory_and_one_is_killed(
     heir("recover")
     heir("log 1")
     assert (one("flush"), heir("flush")) == ("True True", "True True")
+    for _ in range(30_000):
+        # Its counters are saved under a lock, which another process may have now.
+        if not orphans & set(spools.glob("*.spool")):
+            break
+        signal.sigtimedwait([], 0.002)
     after = (one("read"), heir("read"))
     said = [one.end(), heir.end()]
 
@@ -192,6 +196,7 @@ def test_s5_two_users_share_a_directory_and_one_is_killed(
     )
     owners = Counter(path.stat().st_uid for path in (place / "logs").glob("*.jsonl"))
     assert verdict.clean, verdict
+    assert verdict.malformed <= 1, "what the one that is killed has torn"
     assert verdict.accepted >= 1_000 + 1_500 + 100 + 1
     assert both_read == ("2000", "2000")
     assert after[0] == after[1] == str(len(list(log_lines(place / "logs"))))

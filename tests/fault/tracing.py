@@ -14,6 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.fault.nursery import Forked
+
 STRACE = shutil.which("strace")
 
 
@@ -41,7 +43,7 @@ def start_waiting(
     return worker
 
 
-def run_traced(worker: subprocess.Popen[str], injection: str) -> int:
+def run_traced(worker: subprocess.Popen[str] | Forked, injection: str) -> int:
     """
     Let *worker* go on under strace with *injection*; return its exit status.
 
@@ -63,9 +65,10 @@ def run_traced(worker: subprocess.Popen[str], injection: str) -> int:
     finally:
         worker.kill()
         worker.wait()
-        tracer.wait(timeout=30)
+        tracer.wait(timeout=60)
         assert tracer.stderr is not None
         tracer.stderr.close()
+    assert worker.returncode is not None
     return worker.returncode
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+import uuid
 from typing import Any
 
 import celery
 from celery import signals
+from kombu.transport import filesystem
+from kombu.utils.json import dumps
 
 from tokenpak.telemetry.error_logger import bind, get_error_logger
 from tokenpak.telemetry.integrations._request import current_request_id
@@ -26,8 +30,28 @@ app.conf.update(
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
     task_ignore_result=True,
+    # A new process is killed that has not begun by then, and there may be many at a
+    # time on a busy machine.
+    worker_proc_alive_timeout=60.0,
 )
 connect()
+
+
+def put_whole(self: Any, queue: str, payload: Any, **_more: Any) -> None:
+    """
+    Make a message appear in the broker's folder as a whole.
+
+    The transport's own method makes the file, and then writes it.  A worker that comes
+    in between takes it away empty, and stops: JSONDecodeError (celery/kombu#1551).
+    """
+    made = f"{time.monotonic_ns() // 1_000_000}_{uuid.uuid4()}"
+    part = os.path.join(self.data_folder_out, f"{made}.part")
+    with open(part, "w", encoding="utf-8") as file:
+        file.write(dumps(payload))  # type: ignore[no-untyped-call]
+    os.rename(part, os.path.join(self.data_folder_out, f"{made}.{queue}.msg"))
+
+
+filesystem.Channel._put = put_whole  # type: ignore[method-assign]
 
 
 @app.task(bind=True, max_retries=1)  # type: ignore[untyped-decorator]

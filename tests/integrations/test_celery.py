@@ -1,4 +1,15 @@
-"""Celery: failed tasks, with real workers that are killed and recycled."""
+"""
+Celery: failed tasks, with real workers that are killed and recycled.
+
+Celery's worker may hang as it ends, without us.  With a broker that has no event loop,
+as the file system, processes of the pool that replace others are started by a thread,
+and killed by its end (``PR_SET_PDEATHSIG``), which is when the pool is told to close.
+If one of them has the lock of the pool's queue at that moment, nobody releases it, and
+the main process waits for it at its exit (billiard's ``_help_stuff_finish``).
+
+So a worker that does not end is killed, and the log must be whole all the same; where a
+stack of the logger's is found among those that it leaves, the logger was to blame.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +17,6 @@ import contextlib
 import os
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -19,17 +29,19 @@ from typing import Any
 import pytest
 
 from tests.docs.pages import ROOT
-from tests.integrations.logs import Make, records
+from tests.integrations.logs import Make, records, records_after
+from tests.integrations.processes import TELLS, end, kill, ours
 from tokenpak.telemetry import error_logger
 from tokenpak.telemetry.error_logger import ErrorLogger
 from tokenpak.telemetry.integrations._request import bound, current_request_id
 from tokenpak.telemetry.queue.recovery import recover
-from tokenpak.telemetry.read import iter_records
 
 pytest.importorskip("celery")
 
 SECONDS = 100.0
 """Far more than any of it takes."""
+PROCESSES = 2
+"""Of a pool."""
 
 
 @pytest.fixture
@@ -151,10 +163,12 @@ def broker(kind: str, home: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def workers(home: Path, variables: dict[str, str], output: Path) -> Iterator[None]:
-    """Run Celery's worker with two processes; it ends by SIGTERM."""
+def workers(
+    home: Path, variables: dict[str, str], output: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Celery's worker with its processes."""
     command = [sys.executable, "-m", "celery", "-A", "tests.integrations.celery_tasks"]
-    options = ["--concurrency", "2", "--max-tasks-per-child", "20"]
+    options = ["--concurrency", str(PROCESSES), "--max-tasks-per-child", "20"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     with open(output, "wb") as file:
         worker = subprocess.Popen(
@@ -167,13 +181,9 @@ def workers(home: Path, variables: dict[str, str], output: Path) -> Iterator[Non
             start_new_session=True,
         )
     try:
-        yield
-        worker.terminate()
-        worker.wait(SECONDS)
+        yield worker
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait()
+        kill(worker)
 
 
 def environment(home: Path, url: str, die_at: int) -> dict[str, str]:
@@ -187,6 +197,7 @@ def environment(home: Path, url: str, die_at: int) -> dict[str, str]:
         "BROKER_FOLDER": str(home / "broker"),
         "PIPE": str(home / "pipe"),
         "DIE_AT": str(die_at),
+        **TELLS,
     }
 
 
@@ -226,29 +237,36 @@ def check(kind: str, home: Path, tasks: int, die_at: int) -> None:
     (home / "broker").mkdir()
     output, acks = home / "output", Acks(home / "pipe")
     expected = {(f"task-{number}", "ValueError") for number in range(tasks)}
-    expected |= {(f"task-{n}", "WorkerLostError") for n in range(0, tasks, die_at)}
+    lost = {(f"task-{n}", "WorkerLostError") for n in range(0, tasks, die_at)}
+    expected |= lost
     left = set(expected)
     with broker(kind, home) as url:
         variables = environment(home, url, die_at)
-        with workers(home, variables, output):
-            subprocess.run(
-                [sys.executable, "-c", SEND, str(tasks)],
-                env=variables,
-                cwd=home,
-                check=True,
-                timeout=SECONDS,
-            )
+        # Before the workers begin: two that make the folder of a broker at a time may
+        # each find what the other has begun to write.
+        subprocess.run(
+            [sys.executable, "-c", SEND, str(tasks)],
+            env=variables,
+            cwd=home,
+            check=True,
+            timeout=SECONDS,
+        )
+        with workers(home, variables, output) as worker:
             for told in acks.lines():
                 left.discard(told)
                 if not left:
                     break
+            # If some are left, where everybody is tells more than how they end.
+            ended = end(worker, 0 if left else SECONDS)
     acks.close()
     recover(str(home / "logs"))
 
-    assert left == set(), output.read_text()
+    text = output.read_text()
+    assert left == set(), text
+    assert ended or not ours(text), text
     found = Counter[tuple[str, str]]()
-    for record in iter_records(home / "logs"):
-        assert isinstance(record, dict)
+    # At the end the processes of the pool may be killed, and the main one as well.
+    for record in records_after(len(lost) + PROCESSES + 1, home / "logs"):
         context: Any = record["context"]
         found[context["task_id"], str(record["error_type"])] += 1
         assert record["request_id"] == context["task_id"].replace("task", "req")
@@ -279,7 +297,9 @@ def test_q1_each_task_has_one_record_though_workers_are_killed(
     A process that was killed after that has lost the task for Celery, whose main
     process says so in a second record, of another error.
     """
-    check(kind, tmp_path, tasks=60, die_at=30)
+    # The last one dies, too: Celery waits for seconds before it says so, and meanwhile
+    # the others come to their ends, so that none of them is lost by the worker's.
+    check(kind, tmp_path, tasks=61, die_at=30)
 
 
 @pytest.mark.fault
@@ -290,7 +310,7 @@ def test_q1_each_of_2000_tasks_has_one_record_though_workers_are_killed(
     kind: str, tmp_path: Path
 ) -> None:
     """The same for longer; only where it does not take minutes."""
-    check(kind, tmp_path, tasks=2_000, die_at=60)
+    check(kind, tmp_path, tasks=2_041, die_at=60)
 
 
 def test_the_id_that_is_bound_goes_with_the_task(logger: ErrorLogger) -> None:

@@ -18,11 +18,14 @@ from typing import Any
 import pytest
 
 from tests.docs.pages import DOCS, ROOT, blocks_of
+from tests.integrations.logs import records_after
+from tests.integrations.processes import TELLS, end, kill
 from tests.queue.logs import eventually
 from tests.scope.rig import in_log
 from tokenpak.telemetry.error_logger import ErrorLogger
 from tokenpak.telemetry.integrations.gunicorn_hooks import connect
 from tokenpak.telemetry.queue.recovery import recover
+from tokenpak.telemetry.read import iter_records
 
 PAGE = DOCS / "how-to" / "watch-gunicorn-workers.md"
 KINDS = {
@@ -31,7 +34,10 @@ KINDS = {
     "preload": ["--preload"],
     "gthread preload": ["--threads", "4", "--preload"],
 }
-TIMEOUT = 30.0
+TIMEOUT = 60.0
+"""Twice as long as gunicorn gives workers to leave."""
+ENDS = {"WorkerDied", "WorkerTimeout"}
+"""Records of workers that were killed, or are when they don't leave soon after."""
 
 server_test = pytest.mark.skipif(
     not os.path.isdir("/proc/self"), reason="needs a real server on Linux"
@@ -78,8 +84,11 @@ class Server:
     def records(self) -> list[dict[str, Any]]:
         """Return the errors that are in the log by now, or in a moment."""
         threading.Event().wait(0.05)  # whoever waits for more asks again and again
+        if not self._logs.is_dir():
+            return []
         recover(str(self._logs))
-        return in_log(self._logs)
+        # Where somebody is being killed, or is writing, there are torn lines.
+        return [r for r in iter_records(self._logs) if isinstance(r, dict)]
 
     def comes(self, *types: str) -> list[dict[str, Any]]:
         """Wait for records of these types, in the order of these, and no others."""
@@ -108,7 +117,10 @@ def serving(
 ) -> Iterator[Server]:
     """Run the program of the page."""
     _files(home, more)
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=64) as listener,
+        open(home / "output", "wb") as output,
+    ):
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "gunicorn", "--log-level", "critical"),
@@ -123,22 +135,23 @@ def serving(
                 "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
                 "TOKENPAK_LOG_DIR": str(home / "logs"),
                 "TOKENPAK_RECOVERY_INTERVAL": "0.5",
+                **TELLS,
             },
             pass_fds=[listener.fileno()],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
         port = listener.getsockname()[1]
     try:
-        yield Server(process, port, home)
-        process.terminate()
-        process.wait(TIMEOUT)
+        server = Server(process, port, home)
+        yield server
+        assert end(process, TIMEOUT), (home / "output").read_text()
+        died = [r for r in server.records() if r["error_type"] in ENDS]
+        records_after(len(died), home / "logs")
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill(process)
 
 
 @server_test

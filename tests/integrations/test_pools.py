@@ -15,12 +15,12 @@ from typing import Any, assert_type
 
 import pytest
 
+from tests.integrations.logs import records_after
 from tokenpak.telemetry import error_logger
 from tokenpak.telemetry.error_logger import get_error_logger
 from tokenpak.telemetry.integrations._request import bound, current_request_id
 from tokenpak.telemetry.integrations.pools import name_of, recorded
 from tokenpak.telemetry.queue.recovery import recover
-from tokenpak.telemetry.read import iter_records
 
 METHODS = [
     method
@@ -65,10 +65,10 @@ def log_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     get_error_logger().close(30)
 
 
-def found_in(log_dir: Path) -> list[dict[str, Any]]:
+def found_in(log_dir: Path, deaths: int = 0) -> list[dict[str, Any]]:
     get_error_logger().flush(30)
     recover(str(log_dir))
-    return [r for r in iter_records(log_dir) if isinstance(r, dict)]
+    return records_after(deaths, log_dir)
 
 
 def failing(numbers: int, request_id: str | None) -> Counter[str]:
@@ -91,7 +91,7 @@ def test_q5_what_fails_in_a_pool_is_recorded_once(method: str, log_dir: Path) ->
             else:
                 assert result.get(60) == number
 
-    found = found_in(log_dir)
+    found = found_in(log_dir, deaths=2)  # a Pool ends its workers by a signal
     assert Counter(r["message"] for r in found) == failing(20, "req-1")
     for record in found:
         assert record["request_id"] == "req-1"
@@ -136,7 +136,7 @@ def test_q1_a_worker_that_is_killed_loses_nothing(log_dir: Path) -> None:
     with ProcessPoolExecutor(1, mp_context=context) as executor:
         assert executor.submit(die, 5).exception(60) is not None
 
-    assert [r["message"] for r in found_in(log_dir)] == ["5"]
+    assert [r["message"] for r in found_in(log_dir, deaths=1)] == ["5"]
 
 
 def test_a_task_looks_like_its_function(log_dir: Path) -> None:

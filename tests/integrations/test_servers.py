@@ -25,9 +25,10 @@ import pytest
 
 from tests.docs.pages import ROOT
 from tests.integrations.acks import VARIABLE, acknowledged
+from tests.integrations.logs import records_after
+from tests.integrations.processes import TELLS, end, kill
 from tests.queue.logs import eventually
 from tokenpak.telemetry.queue.recovery import recover
-from tokenpak.telemetry.read import iter_records
 
 pytestmark = [
     pytest.mark.fault,
@@ -66,6 +67,7 @@ def serving(
             # Far more often than the default: dead workers are recovered under way.
             "TOKENPAK_RECOVERY_INTERVAL": "0.5",
             VARIABLE: str(home / "acks"),
+            **TELLS,
             **({"LOG_AT_IMPORT": "yes"} if "preload" in name else {}),
         }
         with open(home / "output", "wb") as output:
@@ -81,13 +83,9 @@ def serving(
             )
     try:
         yield server, port
-        server.terminate()
-        server.wait(TIMEOUT)
+        assert end(server, TIMEOUT), (home / "output").read_text()
     finally:
-        # With its workers, whatever happened.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+        kill(server)  # with its workers, whatever happened
 
 
 def is_worker(pid: int, server: int) -> bool:
@@ -148,7 +146,7 @@ class Clients:
 
     def _kill(self, pid: int) -> None:
         if is_worker(pid, self._server):
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError), self._lock:
                 os.kill(pid, signal.SIGKILL)
                 self.killed += 1
 
@@ -161,11 +159,8 @@ def check(
         clients.run()
     output = (home / "output").read_text()
     recover(str(home / "logs"))
-    found = Counter(
-        str(record["request_id"])
-        for record in iter_records(home / "logs")
-        if isinstance(record, dict)
-    )
+    logged = records_after(clients.killed, home / "logs")
+    found = Counter(str(record["request_id"]) for record in logged)
     acks = acknowledged(home / "acks")
 
     if "preload" in name:
@@ -197,6 +192,7 @@ def test_a_client_that_goes_away_in_the_middle_of_a_stream_is_no_error(
 ) -> None:
     """The stream is closed, and nothing is recorded; what fails later is."""
     acks = tmp_path / "acks"
+    acks.touch()  # it is looked into before the first is there
     with serving(name, 1, tmp_path) as (_, port):
         for _ in range(3):
             request = b"GET /stream HTTP/1.1\r\nHost: x\r\nX-Request-ID: r\r\n\r\n"
@@ -210,8 +206,8 @@ def test_a_client_that_goes_away_in_the_middle_of_a_stream_is_no_error(
         connection.close()
     recover(str(tmp_path / "logs"))
 
-    found = list(iter_records(tmp_path / "logs"))
-    assert [r["request_id"] for r in found if isinstance(r, dict)] == ["later"]
+    found = records_after(0, tmp_path / "logs")
+    assert [record["request_id"] for record in found] == ["later"]
 
 
 @pytest.mark.heavy

@@ -7,7 +7,9 @@ from typing import Any
 
 import orjson
 
+from tokenpak.telemetry.metrics.health import HealthLook
 from tokenpak.telemetry.metrics.machine import MachineCounts, View
+from tokenpak.telemetry.metrics.pipeline import PipelineTotals
 
 DAY = "2026-03-24"
 
@@ -60,4 +62,26 @@ def problems(counts: MachineCounts) -> tuple[str, ...]:
     return counts.read(lambda view: view.problems)
 
 
-__all__ = ["DAY", "append", "errors_of", "line", "problems", "total", "values"]
+def pipeline(log_dir: Path, counts: MachineCounts | None = None) -> PipelineTotals:
+    """Return the pipeline's counters, asked by a process that knows nothing yet."""
+    counts = counts or MachineCounts(str(log_dir))
+    health = HealthLook(counts.log_dir, counts.spool_dir).look()
+    return counts.read(lambda view: view.pipeline(health.readings))
+
+
+def log_size(log_dir: Path) -> int:
+    """Return the bytes of all days' files."""
+    return sum(path.stat().st_size for path in log_dir.glob("*.jsonl"))
+
+
+__all__ = [
+    "DAY",
+    "append",
+    "errors_of",
+    "line",
+    "log_size",
+    "pipeline",
+    "problems",
+    "total",
+    "values",
+]

@@ -114,6 +114,26 @@ def test_m1_damaged_counts_are_begun_anew_and_that_is_counted(
     assert values(counts, "trouble") == {("damaged_counts",): 1}
 
 
+@pytest.mark.parametrize("first", ["who has them", "who begins"])
+def test_m1_damaged_counts_are_restored_by_a_process_that_has_them(
+    log_dir: Path, counts: MachineCounts, first: str
+) -> None:
+    """Also those of records that the log no longer has; whoever is asked first."""
+    pruned = append(log_dir, line(1) + line(2))
+    total(counts)
+    pruned.unlink()
+    append(log_dir, line(3, "2026-03-25"), "2026-03-25")
+    (log_dir / SAVED).write_bytes(b"damage")
+
+    if first == "who begins":
+        assert total(MachineCounts(str(log_dir))) == 1
+    after = [total(counts), total(MachineCounts(str(log_dir))), total(counts)]
+
+    assert after == [3, 3, 3]
+    told = "damaged_counts" if first == "who begins" else "damaged_counts_restored"
+    assert values(counts, "trouble") == {(told,): 1}
+
+
 @given(st.floats(0, 1), st.integers(0, 9), st.binary())
 def test_m1_no_damage_to_what_is_saved_ends_a_scrape(
     place: float, length: int, put: bytes

@@ -185,7 +185,7 @@ def test_m1_children_are_counted_once(log_dir: Path, method: Any) -> None:
 
 @pytest.mark.fault
 @pytest.mark.heavy
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_m1_children_forked_while_threads_count_and_scrape_do_not_hang(
     log_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -96,9 +96,9 @@ def test_m1_a_process_shows_its_own_figures_if_its_logger_is_named(
     ours = ask_wsgi(wsgi_app(log_dir, logger=logger), "")[2].decode()
 
     pid = os.getpid()
-    assert f'tokenpak_telemetry_batches_total{{pid="{pid}"}} 1.0\n' in shown
-    assert f'tokenpak_telemetry_write_errors_total{{pid="{pid}"}} 0\n' in ours
-    given_up = "tokenpak_telemetry_given_up_records_total"
+    assert f'tokenpak_telemetry_process_batches_total{{pid="{pid}"}} 1.0\n' in shown
+    assert f'tokenpak_telemetry_process_write_errors_total{{pid="{pid}"}} 0\n' in ours
+    given_up = "tokenpak_telemetry_process_given_up_records_total"
     assert f'{given_up}{{pid="{pid}",reason="sampled"}} 1\n' in ours
     assert b"pid=" not in plain
 

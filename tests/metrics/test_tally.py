@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.read.log_making import summary_of
 from tokenpak.telemetry.metrics.labels import MOST_CHARACTERS, label_value
 from tokenpak.telemetry.metrics.tally import NOTICE, Count, Tally
 from tokenpak.telemetry.queue.notice import NOTICE_TYPE
@@ -113,7 +114,7 @@ def test_m1_a_storms_summary_counts_for_those_that_it_stands_for() -> None:
     """So that a spike is seen with storm control, too."""
     tally = Tally()
 
-    tally.add(error(storm={"held_back": 500}), "errors")
+    tally.add(error() | summary_of(500), "errors")
 
     assert sums(tally) == 500
     assert tally.dropped["storm", "errors"] == 500
@@ -137,9 +138,11 @@ def test_m1_label_sets_are_bounded_and_what_is_left_out_is_counted() -> None:
 def test_m1_sums_stop_where_the_saved_form_ends() -> None:
     """A machine word; beyond it nothing is saved any more."""
     tally = Tally()
+    labels = ("ValueError", "", "", "")
+    tally.errors[labels] = Count(2**63 - 2)
 
     for _ in range(3):
-        tally.add(error(storm={"held_back": 2**63 - 2}), "errors")
+        tally.add(error() | summary_of(500), "errors")
 
     assert sums(tally) == 2**63 - 1
     assert orjson.dumps(tally.saved())

@@ -5,6 +5,7 @@ A worker that logs and answers scrapes at the same time, for test_machine_exact.
 
 Logs RECORDS errors, and after each writes how many that were into the file
 ACKNOWLEDGED, 8 bytes; a line on stdin is a scrape, a line on stdout its answer.
+However busy the machine is, it logs no more than BETWEEN from one scrape to the next.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ import time
 from tests.metrics.logs import errors_of
 from tokenpak.telemetry.error_logger import ErrorLogger
 from tokenpak.telemetry.metrics.machine import machine_counts
+
+BETWEEN = 400
+scrapes: list[int] = []
+over = threading.Event()
 
 
 def say(text: str) -> None:
@@ -31,6 +36,8 @@ def log(log_dir: str, name: str, records: int, acknowledged: str) -> None:
         logger.log_error(f"{name}-{number}", error, {"provider": name})
         os.pwrite(fd, number.to_bytes(8, "little"), 0)
         time.sleep(0.0002)  # so that scrapes come in between
+        while number // BETWEEN > len(scrapes) and not over.wait(0.001):
+            pass
     logger.flush(60)
     say("done")
 
@@ -39,6 +46,8 @@ def answer(log_dir: str) -> None:
     counts = machine_counts(log_dir)
     for _ in sys.stdin:
         say(str(counts.read(errors_of)))
+        scrapes.append(1)
+    over.set()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pytest
 
 from tests.queue.rig import DAY, SEGMENT, Rig, make_line, small_segments
 from tests.store.fakes import LOG_DIR, Disk, lines_of
+from tokenpak.telemetry.queue import chain as chain_module
 from tokenpak.telemetry.queue.chain import ForkGuard
 from tokenpak.telemetry.queue.supply import AHEAD
 from tokenpak.telemetry.store.files import OsFiles
@@ -278,7 +279,7 @@ def test_q3_a_late_producer_cannot_write_after_close() -> None:
     """
     rig = Rig(Disk())
     rig.put(make_line("first"))
-    late = rig.chain._targets[-1]
+    late = rig.chain._targets[0]
     rig.chain.close()
     with pytest.raises(ValueError, match="range"):
         late.write(make_line("late"))
@@ -310,6 +311,29 @@ def test_q3_closing_during_the_first_record_leaves_nothing_open(
 
 
 # -- fork ---------------------------------------------------------------------------
+
+
+def test_q5_without_a_gil_a_guard_is_never_pushed_while_a_segment_is_put(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    The last place of a list is looked up before the list is locked: it would be another
+    one, and the segment would take a guard's place.
+    """
+    monkeypatch.setattr(chain_module, "has_gil", lambda: False)
+    rig = Rig(Disk())
+    rig.put(make_line("first", 100))
+    thread = threading.Thread(target=rig.chain.before_fork)
+    with rig.chain._aiming:
+        thread.start()
+        thread.join(timeout=0.2)
+        assert thread.is_alive()
+        assert len(rig.chain.sink.targets) == 1
+    thread.join()
+
+    assert isinstance(rig.chain.sink.targets[0], ForkGuard)
+    rig.put(make_line("second", 100))
+    assert rig.chain.accepted == 2
 
 
 def test_q5_a_guard_lets_the_parent_go_on() -> None:
@@ -384,7 +408,7 @@ def test_q5_a_producer_that_forked_within_a_put_writes_to_the_childs_queue() -> 
     """
     rig = Rig(Disk())
     rig.put(make_line("parents"))
-    late = rig.chain._targets[-1]
+    late = rig.chain._targets[0]
     rig.chain.reset_in_child()
     line = make_line("childs")
     with pytest.raises(ValueError, match="range"):

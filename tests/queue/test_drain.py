@@ -61,13 +61,15 @@ def test_q1_an_outage_in_the_middle_of_several_segments_doubles_nothing(
             rig.drain.step()
         except OSError:
             pass
-        rig.put(make_line("more"))
-        accepted.append("more")
+        if rig.put(make_line("more")):
+            accepted.append("more")
     fate.plan({})
     rig.drain_all()
 
     assert names(disk) == accepted
-    assert rig.chain.drops.by_reason() == {}
+    # Of long lines, the queue has no room for as many as there may be.
+    refused = len(sizes) + len(failures) - len(accepted)
+    assert sum(rig.chain.drops.by_reason().values()) == refused
     assert rig.drain.empty()
     assert rig.drain.progress.written_bytes == len(disk.open(PATH).data)
 

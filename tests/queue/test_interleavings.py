@@ -156,7 +156,7 @@ class Stage:
         elif op.kind == "seal":
             chain.seal_all()
         elif op.kind == "keep":
-            self.kept.append(chain._targets[0])
+            self.kept.append(chain._targets[-1])
         elif op.kind == "forget":
             del self.kept[:1]
         elif op.kind == "count":
@@ -170,7 +170,7 @@ class Stage:
         elif op.kind == "put":
             self.put(op.thread, self.new_line(op), chain.put)
         elif op.kind == "fetch":
-            self.late[op.thread] = (chain._targets[-1], self.new_line(op))
+            self.late[op.thread] = (chain._targets[0], self.new_line(op))
 
     def new_line(self, op: Op) -> bytes:
         """Return a line of the thread's, which no other is like."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
+import os
+import sys
 import threading
+from types import ModuleType
 
 import pytest
 
@@ -133,3 +137,25 @@ def test_q5_who_has_left_is_not_called(guarded: Guarded) -> None:
     assert guarded.made == 1
     assert guarded.guards == []
     assert guarded.children == 0
+
+
+def test_q3_the_first_record_does_not_wait_for_an_import_in_another_thread(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Nor is it dropped: the hook of a module that is not whole yet comes with a later
+    call, if there is one.
+    """
+    name = "multiprocessing.util"
+    monkeypatch.setattr(process, "_finalizers", {})
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    process.register(guarded)
+    during = dict(process._finalizers)
+    monkeypatch.setitem(sys.modules, name, multiprocessing.util)
+    process.register(guarded)
+    (made,) = process._finalizers.values()
+    assert isinstance(made, multiprocessing.util.Finalize)
+    made.cancel()
+
+    assert during == {}
+    assert list(process._finalizers) == [os.getpid()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -64,6 +65,28 @@ def test_q1_records_of_dead_processes_are_appended_once(tmp_path: Path) -> None:
         assert names(tmp_path, DAY, stream) == ["1", "3"]
         assert names(tmp_path, NEXT_DAY, stream) == ["2"]
     assert spools(tmp_path) == []
+
+
+def test_q1_who_asks_whether_a_process_lives_keeps_nobody_from_recovering_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks has its lock for a moment, and may be stopped in it."""
+    spool, _ = make_orphan(tmp_path, [make_line("1")])
+    spool.release()
+    (path,) = spools(tmp_path)
+    asking = os.open(path, os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    waited = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            os.close(asking)
+
+    monkeypatch.setattr("tokenpak.telemetry.store.spool.time.sleep", sleep)
+
+    assert recover(str(tmp_path)).records == 1
+    assert len(waited) == 3
 
 
 def test_q1_living_processes_are_left_alone(tmp_path: Path) -> None:
@@ -233,27 +256,50 @@ def test_q3_drops_of_the_dead_are_told_once(tmp_path: Path) -> None:
     assert told[0]["since"] == "2001-09-09T01:46:40.000000Z"
 
 
-def test_x2_a_lock_that_is_held_too_long_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_x2_a_lock_that_is_held_too_long_says_so(tmp_path: Path) -> None:
     """
     With the record's path, and nothing is lost.
     """
     spool, _ = make_orphan(tmp_path, [make_line("patient")])
     spool.release()
-    monkeypatch.setattr(recovery, "PATIENCE", 0.0)
     holder = DayFiles(OsFiles(), str(tmp_path))
     with (
         holder.locked(ERRORS, DAY),
         pytest.raises(TimeoutError, match="held the lock") as caught,
     ):
-        recover(str(tmp_path))
+        recover(str(tmp_path), patience=0.0)
     holder.close()
     found = recover(str(tmp_path))
 
     assert str(tmp_path) in str(caught.value)
     assert found.records == 1
     assert names(tmp_path) == ["patient"]
+
+
+def test_q1_a_lock_that_is_held_costs_the_other_days_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    They are appended all the same, and nobody waits for that lock a second time.
+    """
+    for day in (DAY, NEXT_DAY, DAY, DAY):
+        spool, _ = make_orphan(tmp_path, [make_line("x", day=day)])
+        spool.release()
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    ticks = iter(range(1000))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(ticks)))
+    holder = DayFiles(OsFiles(), str(tmp_path))
+    with (
+        holder.locked(ERRORS, DAY),
+        pytest.raises(TimeoutError, match="and of 2 more"),
+    ):
+        recover(str(tmp_path), patience=5.0)
+    holder.close()
+
+    assert names(tmp_path, NEXT_DAY) == ["x"]
+    assert len(waited) == 4  # at 1 to 4 seconds, for the first of them
+    assert recover(str(tmp_path)).records == 3
 
 
 def test_q1_recovery_can_be_repeated_after_an_error(

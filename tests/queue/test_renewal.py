@@ -191,7 +191,7 @@ def test_q4_no_descriptor_for_what_somebody_keeps_costs_no_slot(
     for number in range(40):
         rig.put(make_line(f"{number}", ALONE))
         if number % 5 == 0:
-            kept[:] = [rig.chain.head, rig.chain._targets[0]]
+            kept[:] = [rig.chain.head, rig.chain._targets[-1]]
         with monkeypatch.context() as patch:
             if number % 5 < 4:
                 patch.setattr(SpoolFile, "map", refuse)

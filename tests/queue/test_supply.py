@@ -247,7 +247,7 @@ def test_q1_a_spool_is_switched_without_losing_a_line_or_the_order(
     segment = rig.drain.progress.segment
     assert supply is not None
     assert segment is not None
-    late = rig.chain._targets[-1]
+    late = rig.chain._targets[0]
     with small_segments():
         spool = SpoolFile.create(OsFiles(), str(tmp_path), ERRORS, 6)
         spool.reserve(0, 1)

@@ -41,6 +41,9 @@ class NoChores:
     def before_end(self) -> None:
         """Do nothing."""
 
+    def after_end(self) -> None:
+        """Do nothing."""
+
     def contended(self) -> None:
         """Remember."""
         self.told.append("contended")
@@ -230,6 +233,26 @@ def test_q6_a_bug_of_ours_does_not_end_the_writer(
     assert desk.chores.told == ["broken: IndexError"] * 3
     assert all(wait is not None and wait > 0 for wait in waits)
     assert len(lines_of(desk.rig.disk, "/logs/errors-2026-03-24.jsonl")) == 1
+
+
+def test_q6_a_bug_of_ours_at_the_end_does_not_keep_the_writer_from_ending(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Or another thread would be started, which would meet it again, and so on.
+    """
+    stop = writer_module._Stop(time.monotonic() + LONG)
+
+    def fail() -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(desk.rig.drain, "end", fail)
+    desk.writer._stops.append(stop)
+
+    assert desk.writer._pass() is None
+    assert desk.writer.ended
+    assert desk.chores.told == ["broken: OSError"]
+    assert stop.reply.get_nowait()
 
 
 @pytest.mark.parametrize("error", [Contended(), OSError(28, "No space left on device")])

@@ -27,6 +27,21 @@ def make_record(number: int = 0, day: str = DAY, **changes: Any) -> Record:
     }
 
 
+def summary_of(number: int, last: str = "no answer") -> Record:
+    """Return the fields that make a record the summary of a storm."""
+    storm = {
+        "held_back": number,
+        "since": f"{DAY}T17:00:00.000000Z",
+        "until": f"{DAY}T17:01:00.000000Z",
+        "fingerprint": "0123456789abcdef",
+    }
+    return {
+        "request_id": None,
+        "message": f"{number:,} more like this were held back: {last}",
+        "context": {"storm": storm},
+    }
+
+
 def make_records(count: int) -> list[Record]:
     return [make_record(number) for number in range(count)]
 

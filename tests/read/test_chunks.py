@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
+from datetime import date
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,11 @@ from tests.read.log_making import (
     write_log,
 )
 from tokenpak.telemetry.read import MalformedLine, UnreadableFile
-from tokenpak.telemetry.read.chunks import CHUNK_BYTES, gzip_chunks, plain_chunks
+from tokenpak.telemetry.read.chunks import CHUNK_BYTES, plain_chunks
+from tokenpak.telemetry.read.scan import stretches_of
+from tokenpak.telemetry.read.source import OpenFile
+from tokenpak.telemetry.read.unpack import gzip_chunks
+from tokenpak.telemetry.store.names import LogFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -315,3 +320,39 @@ def test_r1_an_error_of_the_disk_ends_an_archive_and_is_reported(
         [],
         [UnreadableFile(str(path), 0, "Input/output error")],
     )
+
+
+def test_what_is_searched_is_read_in_larger_pieces_and_is_the_same(
+    tmp_path: Path,
+) -> None:
+    """Of a plain file and of an archive: the same lines at the same places."""
+    data = b"".join(b'{"n":%d}\n' % n for n in range(200_000))
+    places = {"plain": data, "packed": gzip.compress(data, 1)}
+    for name, stored in places.items():
+        path = tmp_path / name
+        path.write_bytes(stored)
+        found = []
+        for searched in (False, True):
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                packed = name == "packed"
+                log = LogFile(str(path), "errors", date(2026, 3, 24), 0, packed)
+                opened = OpenFile(log, fd, len(stored))
+                found.append(list(stretches_of(opened, _refuse, searched=searched)))
+            finally:
+                os.close(fd)
+        small, large = (
+            b"\n".join(each.data[each.start : each.stop] for each in stretches) + b"\n"
+            for stretches in found
+        )
+
+        assert small == large == data
+        assert len(found[0]) > 2 * len(found[1])
+        position = 0
+        for each in found[1]:
+            assert each.offset == position
+            position += each.size
+
+
+def _refuse(problem: object) -> None:
+    raise AssertionError(problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +12,13 @@ from tests.queue.test_recovery import make_orphan
 from tests.read.log_making import as_lines, make_record, read_all, write_log
 from tokenpak.telemetry.read import (
     Format,
+    MalformedLine,
     Verification,
     export_records,
     iter_records,
     repair_log,
 )
+from tokenpak.telemetry.read.lines import whole_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,3 +123,50 @@ def test_r2_a_file_of_nuls_is_not_held(tmp_path: Path) -> None:
     assert records == [RECORD]
     assert damage[0].offset == 0
     assert peak < 100 * MIB
+
+
+@pytest.mark.slow
+def test_r2_a_line_of_200_mb_is_reported_and_not_held(tmp_path: Path) -> None:
+    """It begins as a record, and never ends; what is around it is read."""
+    first, last = make_record(1), make_record(2)
+    path = write_log(tmp_path, as_lines([first]))
+    start = path.stat().st_size
+    with open(path, "r+b") as file:
+        file.seek(0, 2)
+        file.write(as_lines([RECORD])[:100])
+        file.truncate(start + 200 * MIB)
+        file.seek(0, 2)
+        file.write(b"\n" + as_lines([last]))
+
+    tracemalloc.start()
+    try:
+        records, damage = read_all(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert records == [first, last]
+    assert damage[0].offset == start
+    pieces = [piece for piece in damage if isinstance(piece, MalformedLine)]
+    assert sum(piece.length for piece in pieces) == 200 * MIB
+    # The 64 MiB of a piece are held once, and once more while they are searched.
+    assert peak < 160 * MIB
+
+
+@pytest.mark.parametrize("end", [b"", b"\n{}\n"])
+def test_r2_of_a_line_without_end_one_copy_is_held(end: bytes) -> None:
+    """While somebody looks what is in it, which takes copies of its own."""
+    limit = 16 * MIB
+    count = 15 if end else 40
+    chunks = (b"{" * (n == 0) + b"x" * MIB for n in range(count))
+    tracemalloc.start()
+    try:
+        held = [
+            tracemalloc.get_traced_memory()[0]
+            for _ in whole_lines(chain(chunks, [end] if end else []), limit=limit)
+        ]
+    finally:
+        tracemalloc.stop()
+
+    assert held
+    assert max(held) < 1.5 * limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 import json
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,6 +122,28 @@ def test_parquet_has_types_that_do_not_depend_on_the_log(tmp_path: Path) -> None
     assert str(row["timestamp"]) == "2026-03-24 17:35:22"
 
 
+@pytest.mark.parametrize("fields", [None, ["message"]])
+@pytest.mark.parametrize("name", ["message=1", "more=1"])
+def test_the_name_of_the_temporary_directory_is_no_column_of_parquet(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    fields: list[str] | None,
+) -> None:
+    """DuckDB would take it for one, and for the value of all rows."""
+    (tmp_path / name).mkdir()
+    write_log(tmp_path, as_lines([make_record(message="said")]))
+    expected = tmp_path / "expected.parquet"
+    export_to_file(tmp_path, expected, form="parquet", fields=fields)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+
+    export_to_file(tmp_path, tmp_path / "out.parquet", form="parquet", fields=fields)
+
+    found = parquet_reader.read_table(str(tmp_path / "out.parquet"), partitioning=None)
+    assert found.to_pylist()[0]["message"] == "said"
+    assert found.equals(parquet_reader.read_table(expected))
+
+
 def test_r1_a_time_that_there_is_not_does_not_end_an_export_to_parquet(
     tmp_path: Path,
 ) -> None:
@@ -146,6 +169,60 @@ def test_parquet_has_the_fields_that_are_asked_for(
     table = parquet_reader.read_table(tmp_path / "out.parquet")
     assert table.column_names == fields
     assert table["context.input_size"].to_pylist()[:COUNT] == list(range(COUNT))
+
+
+LIKE_OTHERS = {
+    "date": "2026-03-24",
+    "time": "12:00:00",
+    "when": "2026-03-24T12:00:00Z",
+    "uuid": "550e8400-e29b-41d4-a716-446655440000",
+    "number": "0012",
+    "nested": {"a date": ["2026-03-24"], "b": [{"date": "2026-03-24"}]},
+}
+
+
+def test_a_text_in_parquet_is_text_whatever_it_looks_like(tmp_path: Path) -> None:
+    """At any depth: else the type of a column depends on what a log holds."""
+    names = [f"context.{key}" for key in LIKE_OTHERS]
+    record = make_record(message="2026-03-24", context=LIKE_OTHERS)
+    record["request_id"] = LIKE_OTHERS["uuid"]
+    write_log(tmp_path, as_lines([record]))
+    fields = ["message", "request_id", *names]
+
+    export_to_file(tmp_path, tmp_path / "out.parquet", form="parquet", fields=fields)
+
+    (row,) = parquet_reader.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [row[name] for name in names] == list(LIKE_OTHERS.values())
+    assert (row["message"], row["request_id"]) == ("2026-03-24", LIKE_OTHERS["uuid"])
+
+
+def test_the_usual_columns_of_parquet_have_their_types_also_when_chosen(
+    tmp_path: Path,
+) -> None:
+    """As without ``fields``; what is of another type is NULL, or its JSON as text."""
+    fields = ["timestamp", "request_id", "model", "input_size", "duration_ms"]
+    context = {"model": 4, "input_size": "many", "duration_ms": 5}
+    record = make_record(context=context) | {"request_id": 7}
+    write_log(tmp_path, as_lines([record]))
+    export_to_file(tmp_path, tmp_path / "all.parquet", form="parquet")
+
+    export_to_file(tmp_path, tmp_path / "out.parquet", form="parquet", fields=fields)
+
+    every = parquet_reader.read_table(tmp_path / "all.parquet")
+    found = parquet_reader.read_table(tmp_path / "out.parquet")
+    assert found.equals(every.select(fields))
+    assert found["model"].to_pylist() == ["4"]
+
+
+def test_a_column_of_parquet_without_a_value_is_text(tmp_path: Path) -> None:
+    """As where there is no row at all."""
+    write_log(tmp_path, as_lines([make_record()]))
+    for query in (Query(), Query(provider="nobody")):
+        path = tmp_path / "out.parquet"
+        export_to_file(tmp_path, path, form="parquet", fields=["nowhere"], query=query)
+
+        schema = parquet_reader.read_schema(path)
+        assert str(schema.field("nowhere").type) == "string"
 
 
 def test_fields_that_differ_by_case_alone_are_refused_for_parquet(

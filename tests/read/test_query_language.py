@@ -6,14 +6,21 @@ import io
 import json
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.read.log_making import as_lines, make_record, read_all, write_log
 from tokenpak.telemetry.errors import SettingError
-from tokenpak.telemetry.read import Query, export_records, parse_when, parse_where
+from tokenpak.telemetry.read import (
+    Query,
+    export_records,
+    parse_when,
+    parse_where,
+    search,
+)
 from tokenpak.telemetry.read.lines import Stretch
 from tokenpak.telemetry.read.needles import Screen
 from tokenpak.telemetry.read.when import is_canonical
@@ -48,6 +55,10 @@ def spelled(text: str, how: int) -> str:
         for word in ("openai", "provider", "quote", "7"):
             code = "".join(f"\\u{ord(c):04x}" for c in word)
             text = text.replace(f'"{word}"', f'"{code}"')
+    if how & 4:  # one letter of each, the last, in upper case
+        for word in ("openai", "a/b", "e", "naïve"):
+            code = f"{word[:-1]}\\u{ord(word[-1]):04X}"
+            text = text.replace(f'"{word}"', f'"{code}"')
     return text.replace("/", "\\/") if how & 2 else text
 
 
@@ -63,7 +74,7 @@ LINES = st.builds(
     st.integers(0, 999),
     CONTEXTS,
     TEXTS,
-    st.integers(0, 3),
+    st.integers(0, 7),
     st.booleans(),
     st.booleans(),
 )
@@ -101,6 +112,15 @@ def naive(record: dict[str, Any], query: Query) -> bool:
     grep=st.none() | TEXTS,
     where=st.lists(CONDITIONS, max_size=2),
     late=st.none() | st.integers(0, 999),
+    worth=st.sampled_from([0, search.WORTH_BYTES]),
+)
+@example(  # no character, and so no escape that could be one of it
+    lines=[json.dumps(make_record(n, context={"provider": ""})) for n in range(4)],
+    provider="",
+    grep=None,
+    where=[],
+    late=None,
+    worth=0,
 )
 def test_a_query_gives_what_a_naive_filter_over_all_records_gives(
     tmp_path_factory: pytest.TempPathFactory,
@@ -109,8 +129,9 @@ def test_a_query_gives_what_a_naive_filter_over_all_records_gives(
     grep: str | None,
     where: list[str],
     late: int | None,
+    worth: int,
 ) -> None:
-    """However the lines are written: spaces, escapes, ASCII alone."""
+    """However the lines are written and searched: spaces, escapes, ASCII alone."""
     since = None if late is None else datetime(2026, 3, 24, 17, 35, 22, late, UTC)
     try:
         query = Query(provider=provider, grep=grep, where=where, since=since)
@@ -121,8 +142,9 @@ def test_a_query_gives_what_a_naive_filter_over_all_records_gives(
     everything, _ = read_all(tmp_path)
     out = io.BytesIO()
 
-    found, damage = read_all(tmp_path, query)
-    export_records(tmp_path, out, query=query, form="jsonl")
+    with mock.patch.object(search, "WORTH_BYTES", worth):
+        found, damage = read_all(tmp_path, query)
+        export_records(tmp_path, out, query=query, form="jsonl")
 
     wanted = [record for record in everything if naive(record, query)]
     assert found == wanted
@@ -230,12 +252,95 @@ def test_lines_that_cannot_match_are_not_parsed() -> None:
     lines = [json.dumps(make_record(n)).encode() for n in range(100)]
     lines[7] = lines[7].replace(b"openai", b"groq")
     lines[8] = b'{"torn'
-    stretch = Stretch(0, b"\n".join(lines), "newline")
+    data = b"\n".join(lines)
+    stretch = Stretch(0, data, 0, len(data), "newline")
 
     blocks = list(Screen(Query(provider="groq")).blocks(stretch))
 
     assert [block.lines for block in blocks] == [[lines[7]]]
     assert blocks[0].offset == sum(len(line) + 1 for line in lines[:7])
+
+
+def test_an_escape_that_is_nowhere_is_looked_for_once() -> None:
+    """Not in each line that has another one, as ``\\/`` of other programs."""
+    line = json.dumps(make_record(message="a/b")).replace("/", "\\/").encode() + b"\n"
+    data = line * 100
+    looked: list[bytes] = []
+
+    def finder(data: bytes) -> Any:
+        def find(what: bytes, position: int) -> int:
+            looked.append(what)
+            return data.find(what, position)
+
+        return find
+
+    with mock.patch("tokenpak.telemetry.read.needles.finder", finder):
+        blocks = Screen(Query(provider="a/b")).blocks(
+            Stretch(0, data, 0, len(data) - 1, "newline")
+        )
+
+    assert len(blocks) == looked.count(b"\\/") == 100
+    assert len(looked) < 110
+
+
+@pytest.mark.parametrize("value", ["groq", "Ab/1", "a-b", "naïve", 'q"', "\x1b[0m"])
+@pytest.mark.parametrize("upper", [False, True])
+def test_a_value_is_found_whichever_of_its_characters_is_escaped(
+    value: str, upper: bool
+) -> None:
+    """Among many lines with escapes that stand for something else."""
+    others = [make_record(n, message="\x1b[31mred é") for n in range(40)]
+    lines = [
+        json.dumps(record, ensure_ascii=n % 2 == 0).encode()
+        for n, record in enumerate(others)
+    ]
+    spellings = [json.dumps(value), json.dumps(value, ensure_ascii=False)]
+    for place, char in enumerate(value):
+        code = f"\\u{ord(char):04{'X' if upper else 'x'}}"
+        parts = [json.dumps(part)[1:-1] for part in (value[:place], value[place + 1 :])]
+        spellings.append(f'"{parts[0]}{code}{parts[1]}"')
+    wanted = []
+    for n, spelling in enumerate(spellings):
+        line = lines[3 * n + 1].replace(b'"openai"', spelling.encode())
+        assert json.loads(line)["context"]["provider"] == value
+        lines[3 * n + 1] = line
+        wanted.append(line)
+    data = b"\n".join(lines)
+    stretch = Stretch(0, data, 0, len(data), "newline")
+
+    with mock.patch.object(search, "WORTH_BYTES", 0):
+        blocks = list(Screen(Query(provider=value)).blocks(stretch))
+
+    left = [line for block in blocks for line in block.lines]
+    assert [line for line in left if line in wanted] == wanted
+    if value == "groq":
+        assert left == wanted
+    for block in blocks:
+        (line,) = block.lines
+        assert data[block.offset :].startswith(line)
+
+
+@pytest.mark.parametrize("what", ["provider", "since"])
+def test_lines_in_the_middle_of_a_chunk_are_where_they_are(what: str) -> None:
+    """What is before and behind them in it is not theirs, and is not looked at."""
+    lines = as_lines([make_record(n) for n in range(9)]).splitlines()
+    data = b"\n".join(lines)
+    start = data.index(lines[3])
+    stop = data.index(lines[6]) - 1
+    stretch = Stretch(1000, data, start, stop, "newline")
+    query = (
+        Query(provider="openai")
+        if what == "provider"
+        else Query(since=datetime(2026, 3, 24, 17, 35, 22, 4, UTC))
+    )
+
+    blocks = list(Screen(query).blocks(stretch))
+
+    first = 3 if what == "provider" else 4
+    assert [block.lines for block in blocks] == [[line] for line in lines[first:6]]
+    assert [block.offset - 1000 + start for block in blocks] == [
+        data.index(line) for line in lines[first:6]
+    ]
 
 
 def test_a_condition_can_be_made_without_text() -> None:

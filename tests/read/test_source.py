@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -275,9 +276,9 @@ def test_directories_are_listed_again_only_if_they_changed(
         os.utime(folder, (1_000_000_000, 1_000_000_000))
     listed: list[str] = []
 
-    def listing(log_dir: str, only: str = "") -> list[LogFile]:
+    def listing(log_dir: str, only: str = "", tell: Any = None) -> list[LogFile]:
         listed.append(log_dir)
-        return list_log_files(log_dir, only)
+        return list_log_files(log_dir, only, tell)
 
     monkeypatch.setattr("tokenpak.telemetry.read.source.list_log_files", listing)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import io
 import json
 import os
 import random
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.queue.test_recovery import make_orphan
+from tests.read.log_making import summary_of
 from tests.report.logs import NOW, failure, report_of, write
 from tokenpak.telemetry.read import Query, parse_when
 from tokenpak.telemetry.read.lines import Block
@@ -56,7 +61,7 @@ def make_log(log_dir: Path, number: int = 3_000) -> Path:
         if change == 1:
             record["extra"] = {"stack_trace": "no", "context": 5}
         if change == 2:
-            record["context"]["storm"] = {"held_back": 10}
+            record |= summary_of(10)
         if change == 3:
             record["stack_trace"] += "a note\n"
         records.append(record)
@@ -100,7 +105,7 @@ def test_several_processes_count_what_one_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     """Each figure, however the blocks are shared out."""
-    monkeypatch.setattr(parallel, "_is_alone", lambda: True)
+    monkeypatch.setattr(parallel, "is_alone", lambda: True)
     log_dir = make_log(tmp_path)
     taken = []
     take = Crew.take
@@ -124,7 +129,7 @@ def test_a_worker_that_dies_ends_the_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With an error that says so, and not with figures that lack something."""
-    monkeypatch.setattr(parallel, "_is_alone", lambda: True)
+    monkeypatch.setattr(parallel, "is_alone", lambda: True)
     log_dir = make_log(tmp_path, 200)
 
     def die(*_: Any) -> None:
@@ -182,6 +187,135 @@ def test_nothing_is_forked_beside_other_threads(tmp_path: Path) -> None:
         done.set()
         thread.join()
     assert parallel.workers_for(str(tmp_path), Query(), None) == 1
+
+
+BESIDE = """
+import _thread, sys
+from tokenpak.telemetry.read import Query
+from tokenpak.telemetry.report.parallel import workers_for
+
+alone = workers_for(sys.argv[1], Query(), 3)
+held = _thread.allocate_lock()
+held.acquire()
+_thread.start_new_thread(held.acquire, ())
+print(alone, workers_for(sys.argv[1], Query(), 3))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs /proc")
+def test_nothing_is_forked_beside_threads_that_python_does_not_list(
+    tmp_path: Path,
+) -> None:
+    """The writer of a logger is one; and those of other libraries."""
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE, str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.stdout == "3 1\n"
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_workers_need_neither_stdout_nor_stderr(
+    monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    """Python has None for those that were closed before it began: pythonw, ``>&-``."""
+    stream = None
+    if closed:
+        stream = io.TextIOWrapper(io.BytesIO())
+        stream.close()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", stream)
+
+    class Helper:
+        result = "all"
+
+        def do(self, path: str, block: Block) -> None:
+            raise AssertionError
+
+    crew = Crew(1, Helper)
+    try:
+        assert list(crew.finish()) == ["all"]
+    finally:
+        crew.close()
+
+
+INTERRUPTED = """
+import ctypes, functools, os, signal, sys
+from tokenpak.telemetry.report.parallel import Crew
+
+class Helper:
+    result = "all"
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+# Not a function of Python: it would run the handler itself, and not who has forked.
+interrupt = functools.partial(ctypes.PyDLL(None)["raise"], signal.SIGINT)
+os.register_at_fork(after_in_child=interrupt)
+try:
+    crew = Crew(1, Helper)
+    print(*crew.finish(), flush=True)
+    crew.close()
+finally:
+    print("end", flush=True)
+"""
+
+
+def test_ctrl_c_right_after_a_fork_goes_up_no_stack_but_its_own() -> None:
+    """A worker that came out of the call would end the program a second time."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], check=False, capture_output=True, text=True
+    )
+
+    assert (done.stdout, done.stderr, done.returncode) == ("all\nend\n", "", 0)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+@pytest.mark.parametrize("when", [1, 2])
+def test_ctrl_c_while_workers_are_started_leaves_none(
+    monkeypatch: pytest.MonkeyPatch, when: int
+) -> None:
+    """Nor a pipe, in a program that goes on afterwards."""
+    real, pids = os.fork, list[int]()
+
+    def fork() -> int:
+        if len(pids) + 1 == when:
+            raise KeyboardInterrupt
+        pids.append(real())
+        return pids[-1]
+
+    monkeypatch.setattr(os, "fork", fork)
+    opened = len(os.listdir("/proc/self/fd"))
+
+    with pytest.raises(KeyboardInterrupt):
+        Crew(2, _no_helper)
+
+    assert len(os.listdir("/proc/self/fd")) == opened
+    for pid in pids:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)  # it was reaped
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+def test_where_no_process_can_be_started_no_descriptor_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who asks for a report again and again would run out of them."""
+
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    opened = len(os.listdir("/proc/self/fd"))
+
+    Crew(2, _no_helper).close()
+
+    assert len(os.listdir("/proc/self/fd")) == opened
+
+
+def _no_helper() -> Any:
+    raise AssertionError
 
 
 def test_r2_what_never_repeats_is_counted_as_other(

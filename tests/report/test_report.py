@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.read.log_making import summary_of
 from tests.report.logs import NOW, failure, report_of, write
 from tokenpak.telemetry.queue.notice import NOTICE_TYPE
 from tokenpak.telemetry.read import Query
@@ -267,11 +268,10 @@ def test_dropped_records_are_summed_from_the_notices(tmp_path: Path) -> None:
 
 def test_what_a_storm_held_back_counts_in_ratios(tmp_path: Path) -> None:
     """As one failure each; the summary itself is none."""
-    held = "998 more like this were held back: no answer"
     records = [
         failure(1),
         failure(2),
-        failure(1.5, message=held, storm={"held_back": 998}),
+        failure(1.5) | summary_of(998),
         *spread(10, 24),
     ]
 
@@ -281,15 +281,17 @@ def test_what_a_storm_held_back_counts_in_ratios(tmp_path: Path) -> None:
     assert (count.now, count.held_back, count.before) == (2, 998, 10)
     assert count.ratio == 100
     assert report.health.held_back == 998
-    assert report.rose[0].now == 1000
+    rose = {(rise.by, rise.name): rise.now for rise in report.rose}
+    assert rose["error_type", "ValueError"] == 1000
     assert report.kinds_total == 1
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, 10**30, 10**400])
 def test_r2_a_log_may_claim_any_number_of_failures(tmp_path: Path, number: int) -> None:
     """What no process can have counted is no summary, but a record like any other."""
+    held = summary_of(0)["context"]["storm"] | {"held_back": number}
     claims = [
-        failure(hours, error_type, "x", storm={"held_back": number}, dropped=number)
+        failure(hours, error_type, "x", storm=held, dropped=number)
         for hours in (1, 2, 25, 26)
         for error_type in ("ValueError", "RecordsDropped")
     ]
@@ -308,8 +310,7 @@ def test_r2_a_log_may_claim_any_number_of_failures(tmp_path: Path, number: int) 
 
 def test_a_kind_that_storm_control_held_back_before_is_not_new(tmp_path: Path) -> None:
     """If all that is left of it is the summary."""
-    held = "998 more like this were held back: no answer"
-    records = [failure(1), failure(25, message=held, storm={"held_back": 998})]
+    records = [failure(1), failure(25) | summary_of(998)]
 
     assert report_of(tmp_path, records).new == ()
 

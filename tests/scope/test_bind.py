@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tokenpak.telemetry.capture.bound import current
+from tokenpak.telemetry.capture.bound import EVER_BOUND, Bound, current
 from tokenpak.telemetry.error_logger import (
     ErrorLogger,
     bind,
@@ -79,6 +79,33 @@ def test_what_is_bound_is_in_errors_and_events(make_logger: Make) -> None:
         ("r1", {"provider": "openai", "attempt": 1}),
         (None, {}),
     ]
+
+
+def test_a_logger_that_was_in_use_before_anything_was_bound_asks_from_then_on(
+    make_logger: Make,
+) -> None:
+    """The hot path asks nobody while there is nothing that could be bound."""
+    logger = make_logger()
+    EVER_BOUND.clear()
+    logger.log_error(None, ValueError("x"))
+    logger.log_event("e")
+    assert not EVER_BOUND
+
+    with bind("r1"):
+        logger.log_error(None, ValueError("x"))
+        logger.log_event("e")
+
+    assert pairs(records_of(logger)) == [(None, {}), ("r1", {})]
+    assert pairs(records_of(logger, "events")) == [(None, {}), ("r1", {})]
+
+
+def test_what_was_bound_elsewhere_and_is_unpickled_here_is_asked_for() -> None:
+    """A process of a pool may get it with its task, and bind nothing itself."""
+    pickled = pickle.dumps(Bound("r1", {"a": 1}, None))
+    EVER_BOUND.clear()
+
+    assert pickle.loads(pickled).request_id == "r1"
+    assert EVER_BOUND
 
 
 def test_bound_shows_what_is_bound() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, assert_type
 
+from tokenpak.telemetry import error_logger
 from tokenpak.telemetry.error_logger import bind, carry, log_exception
 from tokenpak.telemetry.scope.bind import Binding
 from tokenpak.telemetry.scope.exceptions import ExceptionScope
@@ -83,6 +84,7 @@ async def use() -> None:
     bare("1")  # type: ignore[arg-type]
     Client().method("1")  # type: ignore[arg-type]
     log_exception(exceptions=int)  # type: ignore[arg-type]
+    error_logger.log_eror("r", ValueError())  # type: ignore[attr-defined]
 
 
 def test_what_is_decorated_works_as_it_is_typed() -> None:

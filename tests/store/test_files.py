@@ -292,13 +292,18 @@ def test_q5_a_child_closes_what_was_opened_but_not_registered(
     mapped = os.open(place / "errors-1.spool", os.O_RDWR)
     applications = os.open(place / "application.log", flags, 0o600)
     elsewhere = os.open(tmp_path / "errors-2026-03-24.jsonl", flags, 0o600)
+    (logs / "metrics").mkdir()
+    counters = os.open(place / "metrics" / "pipeline-v1.lock", flags, 0o600)
+    other_lock = os.open(place / "application.lock", flags, 0o600)
     files.opening.append(str(place / "errors-2026-03-24.jsonl"))
+    files.opening.append(str(place / "metrics" / "pipeline-v1.lock"))
     files.close_all_in_child()
-    left = {fd for fd in (log, lock, mapped, applications, elsewhere) if is_open(fd)}
+    opened = (log, lock, mapped, applications, elsewhere, counters, other_lock)
+    left = {fd for fd in opened if is_open(fd)}
     for fd in left:
         os.close(fd)
 
-    assert left == {mapped, applications, elsewhere}
+    assert left == {mapped, applications, elsewhere, other_lock}
     assert files.opening == []
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenpak.telemetry.watch.baseline import Baseline
+from tokenpak.telemetry.watch.baseline import Baseline, Scatter
 from tokenpak.telemetry.watch.chance import upper_tail
 
 HOUR = 3600.0
@@ -87,6 +89,51 @@ def test_watch_an_incident_is_not_usual_the_day_after() -> None:
     assert baseline.expect(now + 36.5 * HOUR).mean < 4 * usual
 
 
+def test_watch_learns_clumps_and_factors_apart() -> None:
+    """From counts of which both are known, at rates between 0.1 and 30."""
+    draw = random.Random(1)
+    scatter = Scatter()
+    for number in range(20_000):
+        mean = 10 ** draw.uniform(-1, 1.5)
+        # A gamma of that mean and of the variance that is to be found.
+        variance = mean * (4.0 + 0.25 * mean)
+        value = draw.gammavariate(mean**2 / variance, variance / mean)
+        scatter.learn(value, mean, 1.0 if number else 0.0)
+
+    assert scatter.variance(1.0) == pytest.approx(4.25, rel=0.25)
+    assert scatter.variance(30.0) == pytest.approx(4.0 * 30 + 0.25 * 900, rel=0.25)
+
+
+def test_watch_counts_that_scatter_as_by_chance_are_taken_for_that() -> None:
+    """Never for less, whatever is learnt."""
+    scatter = Scatter()
+    for _ in range(5_000):
+        scatter.learn(10.0, 10.0, 0.99)
+
+    assert scatter.variance(10.0) == pytest.approx(10.0, rel=0.01)
+
+
+def test_watch_an_incident_that_lasts_does_not_widen_what_is_usual() -> None:
+    """A burst that comes alone does: that is how counts scatter there."""
+
+    def widened(*, spikes: bool, restarts: bool) -> float:
+        baseline = Baseline(300.0)
+        now = learn(baseline, 5)
+        before = baseline._scatter.variance(20.0)
+        for step in range(24):
+            baseline.learn(now + 12 * HOUR + step * 300.0, 10_000, spike=spikes)
+            if restarts:  # as for each look of --once
+                data = orjson.loads(orjson.dumps(baseline.as_data()))
+                baseline = Baseline.from_data(300.0, data)
+        return baseline._scatter.variance(20.0) / before
+
+    for restarts in (False, True):
+        alone = widened(spikes=False, restarts=restarts)
+        lasts = widened(spikes=True, restarts=restarts)
+        assert lasts < 1.2
+        assert alone > 2 * lasts
+
+
 def test_watch_a_baseline_survives_as_data() -> None:
     """And damaged data is no baseline."""
     baseline = Baseline(300.0)
@@ -95,6 +142,7 @@ def test_watch_a_baseline_survives_as_data() -> None:
     again = Baseline.from_data(300.0, baseline.as_data())
 
     assert again.seen == baseline.seen
+    assert Baseline.from_data(300.0, baseline.as_data()[:5]).seen == baseline.seen
     for hours in range(24):
         then = now + hours * HOUR
         assert again.expect(then).mean == pytest.approx(
@@ -106,6 +154,7 @@ def test_watch_a_baseline_survives_as_data() -> None:
         [[float("nan")] * 24, *baseline.as_data()[1:]],
         [*baseline.as_data()[:3], [1.0, 0.0], 5],
         [*baseline.as_data()[:4], -1],
+        [*baseline.as_data(), True],
     ):
         with pytest.raises((TypeError, ValueError)):
             Baseline.from_data(300.0, damaged)

@@ -160,6 +160,22 @@ def test_r2_so_many_files_are_remembered(log_dir: Path) -> None:
     assert look(follower) == []
 
 
+def test_r1_more_files_of_a_day_than_are_remembered_are_read_once(
+    log_dir: Path,
+) -> None:
+    """They are looked at again, so each of them is known."""
+    archive = log_dir / "archive"
+    archive.mkdir(parents=True)
+    for part in range(1, MOST_FILES + 10):
+        path = archive / f"errors-{DAY}.{part}.jsonl.gz"
+        path.write_bytes(gzip.compress(as_lines([make_record(part)])))
+    follower = Follower(str(log_dir))
+
+    assert len(look(follower)) == MOST_FILES + 9
+    assert look(follower) == []
+    assert look(again(follower, log_dir), NOON + 86_400.0) == []
+
+
 @pytest.mark.parametrize("leap", [-40, 40, 400, 100_000_000])
 def test_r1_a_leap_of_the_clock_repeats_nothing(log_dir: Path, leap: int) -> None:
     """Days, back and ahead and there again."""

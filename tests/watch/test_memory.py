@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -62,6 +63,42 @@ def test_watch_two_cannot_have_one_state(memory: Memory) -> None:
         assert (first, second) == (True, False)
     with Memory(memory.path).locked() as third:
         assert third
+
+
+@pytest.mark.skipif(os.name == "nt", reason="what is open cannot be deleted")
+@pytest.mark.parametrize("what", ["lock", "directory"])
+def test_watch_a_lock_that_is_deleted_is_taken_again(memory: Memory, what: str) -> None:
+    """When the state is saved next; a second watch is kept out again."""
+    with memory.locked():
+        if what == "lock":
+            os.unlink(f"{memory.path}.lock")
+        else:
+            shutil.rmtree(os.path.dirname(memory.path))
+        memory.save(STATE)
+
+        with Memory(memory.path).locked() as second:
+            assert not second
+        assert memory.load() == STATE
+    with Memory(memory.path).locked() as third:
+        assert third
+
+
+@pytest.mark.skipif(os.name == "nt", reason="what is open cannot be deleted")
+def test_watch_a_state_that_another_watch_has_taken_is_left_to_it(
+    memory: Memory,
+) -> None:
+    """Its lock was deleted, and the other was quicker to make a new one."""
+    other = Memory(memory.path)
+    with memory.locked():
+        os.unlink(f"{memory.path}.lock")
+        with other.locked() as alone:
+            assert alone
+            other.save({"of": "the other"})
+            for _ in range(3):
+                with pytest.raises(OSError, match="another watch"):
+                    memory.save(STATE)
+            assert memory.load() == {"of": "the other"}
+            assert not os.path.exists(f"{memory.path}.tmp")
 
 
 def test_s5_the_state_is_nobody_elses_business(memory: Memory) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 
@@ -25,8 +25,13 @@ class Friend:
         self.tries = 0
         self.told: list[tuple[str, str]] = []
 
-    def tell(self, alerts: Sequence[Alert], now: float) -> None:
-        del now
+    def tell(
+        self,
+        alerts: Sequence[Alert],
+        now: float,
+        stop: Callable[[], bool] = bool,
+    ) -> None:
+        del now, stop
         self.tries += 1
         if self.down:
             raise NotToldError("down")
@@ -83,6 +88,33 @@ def test_watch_who_is_down_is_tried_again_ever_more_seldom() -> None:
     assert outbox.failing == []
 
 
+def test_watch_who_is_down_is_tried_when_the_others_were_told() -> None:
+    """It may take a minute to fail, for which nobody else should wait."""
+    order: list[str] = []
+
+    class Listed(Friend):
+        def tell(
+            self,
+            alerts: Sequence[Alert],
+            now: float,
+            stop: Callable[[], bool] = bool,
+        ) -> None:
+            order.append(self.name)
+            super().tell(alerts, now, stop)
+
+    friend, other = Listed("a"), Listed("b")
+    friend.down = True
+    outbox = Outbox([friend, other], lambda _text: None)
+    alerts = [make_alert("x")]
+    outbox.deliver(alerts, NOW, elapsed=0)
+    assert order == ["a", "b"]
+
+    alerts.append(make_alert("y"))
+    outbox.deliver(alerts, NOW, elapsed=100)
+
+    assert order == ["a", "b", "b", "a"]
+
+
 def test_watch_a_restart_repeats_nothing_and_forgets_nobody() -> None:
     """What each knows is in the state, also of an alert that is over."""
     friend, down = Friend("a"), Friend("b")
@@ -99,7 +131,7 @@ def test_watch_a_restart_repeats_nothing_and_forgets_nobody() -> None:
     again.restore(data)
     again.deliver([alert], NOW, elapsed=0)
 
-    assert friend.told == [("x", "firing"), ("y", "resolved")]
+    assert friend.told == [("y", "resolved"), ("x", "firing")]
     assert sorted(down.told) == [("x", "firing"), ("y", "resolved")]
     assert again.as_data()["over"] == []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.read.log_making import as_lines, make_record
+from tests.read.log_making import as_lines, make_record, summary_of
 from tokenpak.telemetry.error_logger import ErrorLogger
 from tokenpak.telemetry.watch import Alert, Memory, NotToldError, Rules, Watcher
 from tokenpak.telemetry.watch.rules import DAY
@@ -27,8 +27,13 @@ class Friend:
         self.told: list[str] = []
         self.down = False
 
-    def tell(self, alerts: Sequence[Alert], now: float) -> None:
-        del now
+    def tell(
+        self,
+        alerts: Sequence[Alert],
+        now: float,
+        stop: Callable[[], bool] = bool,
+    ) -> None:
+        del now, stop
         if self.down:
             raise NotToldError("down")
         self.told += [f"{alert.key} {alert.status}" for alert in alerts]
@@ -133,7 +138,7 @@ def test_watch_a_storms_summary_counts_for_what_it_held_back(log: Log) -> None:
     watcher = log.start()
     watcher.look(NOW, 0)
 
-    log.write(NOW + 1, context={"storm": {"held_back": 500}})
+    log.write(NOW + 1, **summary_of(500))
     watcher.look(NOW + 2, 0)
 
     assert log.friend.told == ["ErrorSpike/TimeoutError firing"]

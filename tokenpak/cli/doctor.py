@@ -9,6 +9,7 @@ import sys
 import click
 
 from tokenpak.cli.options import HELP, log_dir_option
+from tokenpak.cli.output import on_terminal
 from tokenpak.telemetry.errors import SettingError
 
 
@@ -58,7 +59,7 @@ def doctor(form: str, log_dir: str | None) -> None:
     if form == "json":
         click.echo(format_json(diagnosis), nl=False)
     else:
-        coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        coloured = on_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
         text = format_text(
             diagnosis,
             columns=min(80, shutil.get_terminal_size().columns),

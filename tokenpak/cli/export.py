@@ -8,13 +8,14 @@ too; where that is not possible, it is read from their spools, and comes at the 
 
 from __future__ import annotations
 
-import gc
+import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from tokenpak.cli.display import visible
 from tokenpak.cli.interrupt import tidy_end
+from tokenpak.cli.memory import much_memory
 from tokenpak.cli.options import (
     HELP,
     complete_file,
@@ -23,7 +24,7 @@ from tokenpak.cli.options import (
     make_query,
     query_options,
 )
-from tokenpak.cli.output import Progress, stdout_bytes
+from tokenpak.cli.output import Progress, on_terminal, stdout_bytes
 from tokenpak.cli.reading import let_go_of_stdout, recover_quietly
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import FORMATS, export_records, export_to_file
@@ -61,6 +62,9 @@ these are the ones among the lines that could have matched: others are not decod
 
 Cells of csv that a spreadsheet would run as formulas get an apostrophe in front.
 
+On a terminal, control characters and marks of direction are shown as escapes, and
+parquet is refused; a pipe or a file gets the data as it is.
+
 Exit status: 0 exported, also if nothing matched or lines were skipped; 1 the log
 directory cannot be read or the output not written; 2 wrong usage. When the reader of
 a pipe has what it wants (| head), the export ends with 0.
@@ -93,7 +97,10 @@ a pipe has what it wants (| head), the export ends with 0.
     shell_complete=complete_file,
     help="Write to FILE, all or nothing, instead of stdout.",
 )
+@click.pass_obj
 def export(
+    own: object,
+    /,
     form: str,
     fields: list[str] | None,
     *,
@@ -109,25 +116,30 @@ def export(
     UTF-8, in time order; at the end, what has been accepted and cannot be appended to
     the files yet.
     """
+    to_stdout = output is None or output == "-"
+    if form == "parquet" and to_stdout and on_terminal(sys.stdout):
+        raise click.UsageError("Parquet is no text: give --output FILE, or a pipe.")
     query = make_query(**wanted)
     place = existing_log_dir(log_dir)
-    recover_quietly(place)
-    # Records are trees: to search them for cycles would take a fifth of the time.
-    gc.disable()
-    to_stdout = output is None or output == "-"
+    spools = recover_quietly(place)
     try:
-        with tidy_end(), Progress(lambda: sizes_of(place, query)[0]) as progress:
+        with (
+            much_memory(own=own is True),
+            tidy_end(),
+            Progress(lambda: sizes_of(place, query)[0]) as progress,
+        ):
             options: dict[str, Any] = {
                 "query": query,
                 "form": cast("Format", form),
-                "pending": True,
+                "pending": spools,
                 "fields": fields,
                 "raw": raw,
                 "processes": None,
+                "fork": True,
                 "progress": progress if progress.wanted else None,
             }
             if to_stdout:
-                out = stdout_bytes()
+                out = stdout_bytes("text" if form == "csv" else "json")
                 exported = export_records(place, out, **options)
                 out.flush()
             else:

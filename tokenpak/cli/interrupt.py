@@ -87,11 +87,12 @@ def tidy_end() -> Iterator[None]:
 
     def leave(number: int, _frame: FrameType | None) -> NoReturn:
         came.append(number)
-        raise SystemExit(128 + number)
+        raise _end_of(number)
 
     try:
         for number in _SIGNALS:
-            if signal.getsignal(number) is signal.SIG_DFL:
+            handler = signal.getsignal(number)
+            if handler in {signal.SIG_DFL, signal.default_int_handler}:
                 before[number] = signal.signal(number, leave)
     except ValueError:  # not the main thread: a program that calls the command
         pass
@@ -101,11 +102,17 @@ def tidy_end() -> Iterator[None]:
         # A library that was in the middle of something may make an error of its own
         # of what is raised there, as DuckDB does: that the query was interrupted.
         if came:
-            raise SystemExit(128 + came[0]) from None
+            raise _end_of(came[0]) from None
         raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_of(number: int) -> BaseException:
+    if number == signal.SIGINT:
+        return KeyboardInterrupt()
+    return SystemExit(128 + number)
 
 
 __all__ = ["Interrupt", "interruptible", "tidy_end"]

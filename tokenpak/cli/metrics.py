@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,8 @@ import click
 
 from tokenpak.cli.interrupt import interruptible
 from tokenpak.cli.options import HELP, existing_log_dir, log_dir_option
+from tokenpak.cli.output import stdout_bytes
+from tokenpak.cli.reading import PATIENCE, let_go_of_stdout, need_stdout
 
 if TYPE_CHECKING:
     from tokenpak.telemetry.metrics.exposition import Exposition
@@ -119,7 +120,13 @@ def metrics(
         return
     body = exposition.render(form)  # type: ignore[arg-type]
     if output is None or output == "-":
-        sys.stdout.buffer.write(body)
+        need_stdout()
+        try:
+            out = stdout_bytes("text")
+            out.write(body)
+            out.flush()
+        except BrokenPipeError:  # | head: it has what it wants
+            let_go_of_stdout()
         return
     from tokenpak.telemetry.metrics.textfile import replace_file  # noqa: PLC0415
 
@@ -163,7 +170,7 @@ def _recover(log_dir: str) -> None:
     if not os.path.isdir(log_dir):
         return
     try:
-        recover(log_dir)
+        recover(log_dir, patience=PATIENCE)
     except OSError:
         pass  # tokenpak_telemetry_orphans says that something is left
 

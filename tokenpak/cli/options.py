@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from tokenpak.cli.display import visible
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read import (
     MOST_LAST,
@@ -239,9 +240,9 @@ def existing_log_dir(given: str | None) -> str:
         return log_dir
     what = "is not a directory" if os.path.exists(log_dir) else "does not exist"
     raise click.ClickException(
-        f"The log directory {log_dir} {what}. If your application logs elsewhere, "
-        f"name the place with --log-dir DIR or ${LOG_DIR_VARIABLE}; if it has not "
-        "logged anything yet, there is nothing to read."
+        f"The log directory {visible(log_dir)} {what}. If your application logs "
+        f"elsewhere, name the place with --log-dir DIR or ${LOG_DIR_VARIABLE}; if it "
+        "has not logged anything yet, there is nothing to read."
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import sys
 import time
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 import click
 
 from tokenpak.cli.display import visible
+from tokenpak.telemetry.read.visible import shown
+from tokenpak.telemetry.store.whole import WholeRaw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,18 +28,51 @@ _EVERY: Final = 0.1
 _WIDTH: Final = 20
 
 
+def on_terminal(stream: Any) -> bool:
+    """Return whether people see *stream*; None is one that was closed at the start."""
+    return stream is not None and stream.isatty()
+
+
 def say(text: str) -> None:
     """Print *text*, one line, and a newline to stdout."""
-    if sys.stderr.isatty() and sys.stdout.isatty():
+    if on_terminal(sys.stderr) and on_terminal(sys.stdout):
         click.echo("\r\x1b[K", nl=False, err=True)  # the line of a progress bar
     # A file's name may be anybody's, and hold what acts on a terminal, or bytes that
     # are not UTF-8, which none takes.
     click.echo(visible(text))
 
 
-def stdout_bytes() -> IO[bytes]:
+Escapes = Literal["json", "text"]
+
+
+class _Terminal:
+    """A terminal that gets nothing that acts on it; see visible.  Write, flush."""
+
+    def __init__(self, out: IO[bytes], *, json: bool) -> None:
+        self._out = out
+        self._json = json
+        # What is written may end in the middle of a letter.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def write(self, data: bytes) -> int:
+        text = shown(self._decoder.decode(data), json=self._json)
+        self._out.write(text.encode())
+        return len(data)
+
+    def flush(self) -> None:
+        self._out.flush()
+
+
+def stdout_bytes(escapes: Escapes | None = None) -> IO[bytes]:
     """
     Return stdout, to write bytes to.
+
+    A pipe or a file gets the data as it is.  On a terminal, controls and the like are
+    shown as escapes: a message is what somebody else has written.
+
+    Args:
+        escapes: what is written: JSON, whose escapes are its own, or other text, both
+            in UTF-8; None: what has escapes already.
 
     Raises:
         OSError: it was closed when the program began.
@@ -46,25 +82,11 @@ def stdout_bytes() -> IO[bytes]:
         raise OSError(errno.EBADF, "stdout is closed")
     out: Any = sys.stdout.buffer
     # With PYTHONUNBUFFERED it writes as much as there is room for, and says no more.
-    return _Whole(out) if isinstance(out, io.FileIO) else out  # type: ignore[return-value]
-
-
-class _Whole:
-    """A file without a buffer, of which each write writes all."""
-
-    def __init__(self, raw: io.FileIO) -> None:
-        self.raw = raw
-        self.flush = raw.flush
-        self.fileno = raw.fileno
-
-    def write(self, data: bytes) -> int:
-        left = memoryview(data)
-        while left:
-            count = self.raw.write(left)
-            if count is None:  # it does not wait, and there is no room
-                raise BlockingIOError(errno.EAGAIN, "the output takes no more now")
-            left = left[count:]
-        return len(data)
+    if isinstance(out, io.FileIO):
+        out = WholeRaw(out.fileno())
+    if escapes is not None and sys.stdout.isatty():
+        out = _Terminal(out, json=escapes == "json")
+    return cast("IO[bytes]", out)
 
 
 def progress_bar(stack: ExitStack, size: int, label: str) -> Any:
@@ -77,7 +99,7 @@ def progress_bar(stack: ExitStack, size: int, label: str) -> Any:
         label: what is going on.
 
     """
-    if size < LARGE or not sys.stderr.isatty():
+    if size < LARGE or not on_terminal(sys.stderr):
         return None
     bar: Any = click.progressbar(length=size, label=label, file=sys.stderr)
     return stack.enter_context(bar)
@@ -96,7 +118,7 @@ class Progress:
     """
 
     def __init__(self, size: Callable[[], int]) -> None:
-        self.wanted = sys.stderr.isatty()
+        self.wanted = on_terminal(sys.stderr)
         self._size = size
         self._total: int | None = None
         self._done = 0
@@ -148,6 +170,7 @@ def plural(count: int) -> str:
 __all__ = [
     "LARGE",
     "Progress",
+    "on_terminal",
     "plural",
     "progress_bar",
     "progress_line",

@@ -24,6 +24,7 @@ from tokenpak.cli.options import (
     log_dir_option,
     make_query,
 )
+from tokenpak.cli.output import stdout_bytes
 from tokenpak.cli.reading import let_go_of_stdout, recover_quietly
 from tokenpak.telemetry.errors import SettingError
 
@@ -136,8 +137,9 @@ def _print(made: Report, form: str) -> None:
     if form == "json":
         from tokenpak.telemetry.report import as_json  # noqa: PLC0415
 
-        out.buffer.write(as_json(made))
-        out.flush()
+        data = stdout_bytes("json")
+        data.write(as_json(made))
+        data.flush()
         return
     width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
     if out.isatty():

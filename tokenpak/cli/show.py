@@ -20,6 +20,7 @@ from tokenpak.cli.options import (
     make_query,
     time_options,
 )
+from tokenpak.cli.output import stdout_bytes
 from tokenpak.cli.reading import (
     let_go_of_stdout,
     need_stdout,
@@ -88,6 +89,7 @@ def show(
             "The id must be the whole one, as it was logged."
         )
     display = Display(color=use_color(color), full=True, columns=None)
+    out = stdout_bytes("json") if form == "jsonl" else sys.stdout.buffer
     try:
         for record, line, *_ in found:
             if form == "jsonl":
@@ -95,8 +97,8 @@ def show(
             else:
                 encoding = sys.stdout.encoding or "utf-8"
                 data = display.text(record).encode(encoding, "backslashreplace")
-            sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+            out.write(data)
+        out.flush()
     except BrokenPipeError:
         let_go_of_stdout()
 

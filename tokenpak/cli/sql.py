@@ -6,14 +6,13 @@ What a statement gives goes to stdout or a file; what was skipped to stderr.
 
 from __future__ import annotations
 
-import csv
-import io
+import contextlib
 import itertools
 import os
 import shutil
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -35,12 +34,14 @@ from tokenpak.cli.reading import (
     tell_damage,
 )
 from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.read.render import csv_row
 from tokenpak.telemetry.read.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
+    from tokenpak.cli.output import Escapes
     from tokenpak.telemetry.read.sql import SqlResult, SqlSession
 
 _NUMBERS: Final = {"BIGINT", "INTEGER", "DOUBLE", "FLOAT", "NUMBER"}
@@ -72,6 +73,8 @@ Examples:
 SQL is that of DuckDB: pip install 'tokenpak-telemetry[query]'.  The log is never
 written to, and statements cannot use other files without --allow-files.
 
+Cells of csv that a spreadsheet would run as formulas get an apostrophe in front.
+
 Exit status: 0 done, also if no row was found or malformed lines were skipped; 1 the
 statement is wrong, DuckDB is missing, the log cannot be read or the output not written;
 2 wrong usage.
@@ -94,6 +97,9 @@ statement is wrong, DuckDB is missing, the log cannot be read or the output not 
     help="Write to FILE, all or nothing, instead of stdout.",
 )
 @click.option(
+    "--raw", is_flag=True, help="Leave cells of csv that look like formulas as is."
+)
+@click.option(
     "--allow-files",
     is_flag=True,
     help="Let the statement read and write other files, and attach databases.",
@@ -105,6 +111,8 @@ def sql(
     statement: str,
     form: str,
     output: str | None,
+    *,
+    raw: bool,
     allow_files: bool,
     **wanted: Any,
 ) -> None:
@@ -127,6 +135,7 @@ def sql(
     if form == "parquet" and _on_terminal(output):
         raise click.UsageError("Parquet is no text: give --output FILE, or a pipe.")
     recover_quietly(place)
+    session: SqlSession | None = None
     try:
         if output is not None:
             _refuse_log_file(place, os.path.realpath(output))
@@ -140,7 +149,11 @@ def sql(
                 on_damage=tell_damage,
             ) as session,
         ):
-            _answer(session, text, form, output)
+            _answer(session, text, form, output, raw=raw)
+    except (KeyboardInterrupt, SystemExit) as e:
+        if session is not None and session.stuck:
+            _leave(e)
+        raise
     except BrokenPipeError:
         let_go_of_stdout()
     except SqlError as e:
@@ -152,6 +165,23 @@ def sql(
         raise click.ClickException(
             f"The query failed: {what}: {e.strerror or e}."
         ) from None
+
+
+def _leave(reason: KeyboardInterrupt | SystemExit) -> NoReturn:
+    """
+    End the process, with the status that it would end with.
+
+    DuckDB is at work in another thread, and does not listen; all that is temporary is
+    taken away.  The interpreter's own end would wait for it, or end in a crash.
+    """
+    status = 1
+    with contextlib.suppress(OSError):
+        if isinstance(reason, KeyboardInterrupt):
+            click.echo("\nAborted!", err=True)  # as click says it
+        elif isinstance(reason.code, int):
+            status = reason.code
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def _from_stdin() -> str:
@@ -168,28 +198,38 @@ def _on_terminal(output: str | None) -> bool:
     return output is None and sys.stdout.isatty()
 
 
-def _answer(session: SqlSession, text: str, form: str, output: str | None) -> None:
+def _answer(
+    session: SqlSession, text: str, form: str, output: str | None, *, raw: bool
+) -> None:
     if form == "parquet":
         path = session.write_parquet(text)
-        with _target(output) as out, open(path, "rb") as file:
+        with _target(output, form) as out, open(path, "rb") as file:
             shutil.copyfileobj(file, out)
         return
     result = session.execute(text)
-    with _target(output) as out:
+    with _target(output, form) as out:
         if form == "table":
             encoding = (sys.stdout.encoding if output is None else None) or "utf-8"
             for line in _table(result, on_terminal=_on_terminal(output)):
                 out.write(line.encode(encoding, "backslashreplace"))
             return
-        for piece in {"csv": _csv, "json": _json, "jsonl": _jsonl}[form](result):
+        if form == "csv":
+            pieces = _csv(result, raw=raw)
+        else:
+            pieces = (_json if form == "json" else _jsonl)(result)
+        for piece in pieces:
             out.write(piece)
 
 
+_ESCAPES: Final[dict[str, Escapes]] = {"csv": "text", "json": "json", "jsonl": "json"}
+"""A table has some already, and is in the terminal's encoding."""
+
+
 @contextmanager
-def _target(output: str | None) -> Iterator[IO[bytes]]:
+def _target(output: str | None, form: str) -> Iterator[IO[bytes]]:
     """Yield stdout, or a file that replaces *output* at the end."""
     if output is None:
-        out = stdout_bytes()
+        out = stdout_bytes(_ESCAPES.get(form))
         yield out
         out.flush()
         return
@@ -237,13 +277,12 @@ def _line(cells: list[str], widths: list[int], numeric: list[bool]) -> str:
     return "  ".join(padded).rstrip(" ") + "\n"
 
 
-def _csv(result: SqlResult) -> Iterator[bytes]:
+def _csv(result: SqlResult, *, raw: bool = False) -> Iterator[bytes]:
     from tokenpak.telemetry.read.sql import as_text  # noqa: PLC0415
 
     for row in itertools.chain([result.columns], result):
-        buffer = io.StringIO()
-        csv.writer(buffer).writerow(["" if v is None else as_text(v) for v in row])
-        yield buffer.getvalue().encode("utf-8", "replace")
+        cells = ["" if value is None else as_text(value) for value in row]
+        yield csv_row(cells, raw=raw)
 
 
 def _json(result: SqlResult) -> Iterator[bytes]:

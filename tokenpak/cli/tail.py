@@ -12,7 +12,7 @@ import select
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,7 @@ from tokenpak.cli.options import (
     make_query,
     query_options,
 )
+from tokenpak.cli.output import stdout_bytes
 from tokenpak.cli.reading import (
     let_go_of_stdout,
     need_stdout,
@@ -125,14 +126,15 @@ def tail(
     place = existing_log_dir(log_dir)
     recover_quietly(place)
     show = _json_lines if form == "jsonl" else _Text(color=color, full=full)
+    out = stdout_bytes("json") if form == "jsonl" else sys.stdout.buffer
     try:
         with Follower(place, query) as follower:
             # Files of two streams are read one after the other.
             sort = len(query.streams) > 1
-            _write(follower.last(lines), show, sort=sort)
+            _write(follower.last(lines), show, out, sort=sort)
             while follow and _is_read():
                 time.sleep(INTERVAL)
-                _write(follower.poll(), show, sort=sort)
+                _write(follower.poll(), show, out, sort=sort)
     except KeyboardInterrupt:
         if not follow:
             raise
@@ -150,16 +152,17 @@ def tail(
 def _write(
     items: Iterable[Found | Damage],
     show: Callable[[list[Found]], bytes],
+    out: IO[bytes],
     *,
     sort: bool,
 ) -> None:
-    """Write the records of *items* to stdout, and tell of damage on stderr."""
+    """Write the records of *items* to *out*, and tell of damage on stderr."""
     records = _records(items)
     while batch := list(itertools.islice(records, _BATCH)):
         if sort:
             batch.sort(key=lambda item: str(item[0].get("timestamp")))
-        sys.stdout.buffer.write(show(batch))
-        sys.stdout.buffer.flush()
+        out.write(show(batch))
+        out.flush()
 
 
 def _records(items: Iterable[Found | Damage]) -> Iterator[Found]:

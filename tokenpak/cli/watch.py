@@ -16,7 +16,7 @@ from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.store.names import WATCH_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tokenpak.telemetry.watch import Alert, Target, Watcher
 
@@ -190,7 +190,6 @@ def watch(
         raise click.UsageError(f"--{option}: expected {e.expected}.") from None
     place = existing_log_dir(log_dir)
     memory = lib.Memory(state or os.path.join(place, WATCH_DIR, STATE_NAME))
-    watcher = lib.Watcher(place, rules, targets, memory, _complain)
     with contextlib.ExitStack() as stack:
         try:
             alone = stack.enter_context(memory.locked())
@@ -205,24 +204,27 @@ def watch(
                 "its own with --state FILE."
             )
         interrupt = stack.enter_context(interruptible())
+        watcher = lib.Watcher(place, rules, targets, memory, _complain, stop=interrupt)
         watcher.begin(time.time())
         if once:
-            _look_once(watcher, while_firing=while_firing)
+            _look_once(watcher, interrupt, while_firing=while_firing)
         else:
             _look_on(watcher, interval, interrupt)
 
 
-def _look_once(watcher: Watcher, *, while_firing: bool) -> None:
+def _look_once(watcher: Watcher, interrupt: Interrupt, *, while_firing: bool) -> None:
     begun = watcher.look(time.time(), 0.0)
     elapsed = 0.0
     for pause in _TRIES[1:]:
-        if not watcher.troubles:
+        if not watcher.troubles or interrupt():
             break
         time.sleep(pause)
         elapsed += pause
         watcher.deliver(time.time(), elapsed)
+    if interrupt():
+        watcher.say_untold()
     firing = watcher.firing if while_firing else begun
-    if firing or watcher.troubles:
+    if firing or watcher.troubles or interrupt():
         raise click.exceptions.Exit(1)
 
 
@@ -237,6 +239,7 @@ def _look_on(watcher: Watcher, interval: float, interrupt: Interrupt) -> None:
             watcher.deliver(time.time(), elapsed)
         # A signal does not cut a sleep short (PEP 475).
         time.sleep(_STEP)
+    watcher.say_untold()
 
 
 class _Output:
@@ -247,11 +250,16 @@ class _Output:
     batch = 1_000
     repeat = 0.0
 
-    def tell(self, alerts: Sequence[Alert], now: float) -> None:
+    def tell(
+        self,
+        alerts: Sequence[Alert],
+        now: float,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         from tokenpak.telemetry.watch.forms import text_line  # noqa: PLC0415
         from tokenpak.telemetry.watch.targets import NotToldError  # noqa: PLC0415
 
-        del now
+        del now, stop
         try:
             for alert in alerts:
                 say(text_line(alert))

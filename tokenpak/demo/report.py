@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,17 +58,27 @@ def format_result(result: DemoResult) -> str:
 
 def _files(result: DemoResult) -> list[str]:
     log_dir = shlex.quote(result.log_dir)
+    command = f"  {_called()} telemetry"
     lines = [
         f"The files, {result.audit.log_bytes / 1e6:,.1f} MB, are in {result.log_dir}",
         "",
         "What to try next:",
-        f"  tokenpak telemetry export --log-dir {log_dir} --format csv",
-        f"  tokenpak telemetry export --log-dir {log_dir} --stream events",
+        f"{command} tail --log-dir {log_dir}",
+        f"{command} report --log-dir {log_dir}",
+        f"{command} export --log-dir {log_dir} --format csv --output demo.csv",
     ]
     # Only what the demo made for itself is anybody's to throw away.
     if result.temporary:
         lines.append(f"  rm -r {log_dir}")
     return lines
+
+
+def _called() -> str:
+    """Return how this program is called: in a virtual environment it has a path."""
+    name = sys.argv[0]
+    if os.path.basename(name) == "tokenpak" and shutil.which("tokenpak") is None:
+        return shlex.quote(name)
+    return "tokenpak"
 
 
 def _count(value: float | None, digits: int = 0) -> str:

@@ -217,6 +217,7 @@ class ErrorLogger:
             in_child=self._reset_in_child,
             tell=lambda last: self._gate.tell(last=last),
             at_first=redactor.prepare,
+            suppressed=None if self._gate.open else self._count_suppressed,
         )
         sink = self._pipeline.chains[ERRORS].sink
         self._record_error = encoder.record_error(
@@ -226,7 +227,10 @@ class ErrorLogger:
             # What it counts and draws is this process's, also before the first record.
             self._pipeline.know_of_forks()
             self._record_error = self._gate.guard(
-                self._record_error, encoder.record_described(sink), sink.unmade
+                self._record_error,
+                encoder.record_described(sink),
+                sink.unmade,
+                lambda: self._pipeline.begin(ERRORS),
             )
         self._record_event = encoder.record_event(self._pipeline.chains[EVENTS].sink)
         # The methods below do nothing else, so a call of theirs can be saved; unless a
@@ -239,6 +243,9 @@ class ErrorLogger:
     def _reset_in_child(self) -> None:
         self._errors_by_type.reset()
         self._gate.reset()
+
+    def _count_suppressed(self) -> dict[str, int]:
+        return self._gate.dropped
 
     def _warn_of_sample(self, what: str) -> None:
         self._pipeline.warn(
@@ -392,19 +399,21 @@ def log_event(
     get_error_logger().log_event(event, request_id, context)
 
 
-def __getattr__(name: str) -> Any:
-    # Imported by whoever uses it: who only logs does not wait for it.
-    module = _LATER.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415
+if not TYPE_CHECKING:  # who checks types would take any name at all for one
 
-    from tokenpak.telemetry.scope.target import share  # noqa: PLC0415
+    def __getattr__(name: str) -> Any:
+        # Imported by whoever uses it: who only logs does not wait for it.
+        module = _LATER.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415
 
-    share(get_error_logger)
-    found = getattr(import_module(f"tokenpak.telemetry.scope.{module}"), name)
-    globals()[name] = found
-    return found
+        from tokenpak.telemetry.scope.target import share  # noqa: PLC0415
+
+        share(get_error_logger)
+        found = getattr(import_module(f"tokenpak.telemetry.scope.{module}"), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,6 @@ Precedence: keyword argument, then environment variable, then default.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -115,6 +114,9 @@ def _from_environment(option: Option, environ: Mapping[str, str]) -> object:
         value = None
     if value is not None and option.accepts(value):
         return value
+    # Imported here: who only reads can do without, and seldom is there anything to say.
+    import logging  # noqa: PLC0415
+
     logging.getLogger("tokenpak.telemetry").warning(
         "%s=%r is not usable: expected %s. Using the default, %r.",
         option.variable,

@@ -65,8 +65,10 @@ def dashboard(title: str) -> dict[str, Any]:
         "graphTooltip": 1,
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},
+        "timepicker": {},
         "timezone": "",
         "annotations": {"list": []},
+        "links": [],
         "templating": {"list": [_data_source(), *map(_variable, VARIABLES)]},
         "panels": panels,
     }

@@ -72,11 +72,17 @@ def _health_rate(name: str, by: str) -> Query:
     )
 
 
-def _worker(name: str) -> Query:
-    """Return the rate of what each process counts for itself."""
-    metric = f"tokenpak_telemetry_{name}_total{{{_PLACE}}}"
-    expr = f"sum(rate({metric}{_RATE})) or vector(0)"
-    return Query(expr, name.replace("_", " "))
+def _rate(name: str, legend: str, labels: str = "") -> Query:
+    """Return the rate of what the processes count, added up."""
+    matchers = f"{_PLACE}, {labels}" if labels else _PLACE
+    expr = f"sum(rate(tokenpak_{name}{{{matchers}}}{_RATE})) or vector(0)"
+    return Query(expr, legend)
+
+
+def _health_quantile(part: float, name: str, legend: str) -> Query:
+    buckets = f"tokenpak_telemetry_{name}_bucket{{{_PLACE}}}"
+    expr = f"histogram_quantile({part}, sum by (le) (rate({buckets}{_RATE})))"
+    return Query(expr, legend)
 
 
 ROWS: Final = (
@@ -228,7 +234,7 @@ ROWS: Final = (
                         "time() - max("
                         "tokenpak_telemetry_last_success_timestamp_seconds"
                         f"{{{_PLACE}}})",
-                        "",
+                        "since the last write",
                         True,
                     ),
                 ),
@@ -293,7 +299,9 @@ ROWS: Final = (
                 "short",
                 (
                     _health("scrape_problems"),
-                    _worker("write_errors"),
+                    _health("write_errors_total"),
+                    _health("left_out_meters_total"),
+                    _health("recovered_damaged_lines_total"),
                     _health("count_troubles_total"),
                     _health("malformed_lines_total"),
                     _health("label_sets_overflowed_total"),
@@ -307,20 +315,38 @@ ROWS: Final = (
                 "timeseries",
                 "cps",
                 (
-                    _worker("batches"),
-                    _worker("recovered_records"),
-                    _worker("given_up_records"),
+                    _rate("telemetry_batch_size_bytes_count", "appends"),
+                    _rate("telemetry_recovered_records_total", "recovered records"),
+                    _rate("telemetry_recovered_spools_total", "recovered spools"),
+                    _rate("telemetry_given_up_records_total", "given up records"),
+                    _rate("suppressed_errors_total", "suppressed errors"),
+                    _rate(
+                        "telemetry_archive_runs_total",
+                        "days archived",
+                        'result="archived"',
+                    ),
                 ),
                 12,
-                "Where workers show their own metrics; 0 elsewhere.",
+                "Of all processes of the machine, the dead included.",
             ),
             Panel(
                 "Bytes appended",
                 "timeseries",
                 "Bps",
-                (_worker("appended_bytes"),),
-                12,
-                "Where workers show their own metrics; 0 elsewhere.",
+                (_rate("telemetry_batch_size_bytes_sum", "appended bytes"),),
+                6,
+            ),
+            Panel(
+                "How long appends take",
+                "timeseries",
+                "s",
+                (
+                    _health_quantile(0.99, "append_duration_seconds", "append, 99 %"),
+                    _health_quantile(0.5, "append_duration_seconds", "append, 50 %"),
+                    _health_quantile(0.99, "lock_wait_seconds", "lock, 99 %"),
+                ),
+                6,
+                "And how long they wait for another process's lock.",
             ),
         ),
     ),

@@ -2,7 +2,7 @@
 What is bound around a call: a request id and context that its records get.
 
 Held by one context variable, so each thread and each asyncio task has its own.  The hot
-path asks it once per record; with nothing bound, that is all it costs.
+path asks it once per record, if anything was ever bound in this process.
 
 C2  What is bound is encoded with the record, so it is a snapshot as the rest is.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from tokenpak.telemetry.capture.interrupt import is_interrupt
 
@@ -37,6 +37,12 @@ class Bound:
 
     __slots__ = ("context", "depth", "parent", "request_id")
 
+    def __new__(cls, *_: object) -> Self:
+        """Say that there is one, however it comes into being: by unpickling, too."""
+        if not EVER_BOUND:
+            EVER_BOUND.append(True)
+        return super().__new__(cls)
+
     def __init__(
         self, request_id: str | None, context: dict[str, Any], parent: Bound | None
     ) -> None:
@@ -55,6 +61,9 @@ class Bound:
 
 
 _DEEPEST: Final = 64
+EVER_BOUND: Final[list[bool]] = []
+"""Not empty once anything was bound in this process, by any thread.  A program that
+binds nothing is spared the question for each record."""
 
 current: Final[ContextVar[Bound | None]] = ContextVar("tokenpak_bound", default=None)
 
@@ -87,4 +96,4 @@ def merge(bound: Bound, request_id: object, context: object) -> tuple[object, ob
     return request_id, {**bound.context, "value": context}
 
 
-__all__ = ["Bound", "current", "merge"]
+__all__ = ["EVER_BOUND", "Bound", "current", "merge"]

@@ -19,20 +19,20 @@ SystemExit from a signal handler that runs meanwhile passes: it must end the pro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
 from typing import Final, NoReturn
 
 import orjson
 
-from tokenpak.telemetry.capture.bound import current, merge
+from tokenpak.telemetry.capture.bound import EVER_BOUND, current, merge
 from tokenpak.telemetry.capture.careful import CarefulEncoder
 from tokenpak.telemetry.capture.facts import with_facts
 from tokenpak.telemetry.capture.index import find
 from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.mark import mark
 from tokenpak.telemetry.capture.moment import MICROS, MILLISECOND, Moments, stamp
-from tokenpak.telemetry.capture.native import NATIVE
+from tokenpak.telemetry.capture.native import NATIVE, is_sound
 from tokenpak.telemetry.capture.parts import NO_BOUNDS, Parts
 from tokenpak.telemetry.capture.privacy.redactor import Redactor
 from tokenpak.telemetry.capture.privacy.rule import HEX
@@ -74,7 +74,7 @@ class Encoder:
     ) -> None:
         self._limit = max_line_bytes
         self._redactor = redactor or Redactor()
-        self._bound_here = current.get if merges else _nothing_bound
+        self._ever_bound: Sequence[bool] = EVER_BOUND if merges else ()
         self._stacks = StackCache(self._redactor, facts)
         self._careful = CarefulEncoder(
             max_line_bytes, self._stacks, self._redactor, parts
@@ -135,7 +135,7 @@ class Encoder:
         stacks = self._stacks
         known_kind, sys_names = stacks.kinds.get, stacks.sys_names
         dumps, join, micros = orjson.dumps, b"".join, MICROS
-        bound_here = self._bound_here
+        ever_bound, bound_here = self._ever_bound, current.get
         watched, clears = self._redactor.active, self._redactor.clears
         harmless = self._redactor.harmless
         targets, counted, refused, unmade, bell = sink
@@ -159,8 +159,7 @@ class Encoder:
                 kind = _NO_KIND
                 try:
                     kind = known_kind(cls) or stacks.kind(cls)
-                    bound = bound_here()
-                    if bound is not None:
+                    if ever_bound and (bound := bound_here()) is not None:
                         request_id, context = merge(bound, request_id, context)
                     if kind.knows:
                         context = with_facts(error, context)  # type: ignore[arg-type]
@@ -178,8 +177,6 @@ class Encoder:
                         _refuse()
                     if type(context) is dict:
                         shown = dumps(context, None, NATIVE)
-                        if 10 in shown:  # a newline: a fragment holds it
-                            _refuse()
                     elif context is None:
                         shown = b"{}"
                     else:
@@ -187,14 +184,18 @@ class Encoder:
                     message = dumps(text)[1:-1]
                     name = dumps(request_id)
                     if watched:
-                        if len(shown) > limit:
-                            _refuse()  # before 50 MB are searched
                         # What varies; a stack's frames are redacted when it is learnt.
                         skeleton = (name + message + shown).translate(None, HEX)
-                        if skeleton not in harmless and not clears(
-                            (name, message, shown), skeleton
+                        # A skeleton with a newline is never harmless.
+                        if skeleton not in harmless and (
+                            len(shown) > limit  # before 50 MB are searched
+                            or 10 in shown  # a newline: a fragment holds it
+                            or not is_sound(context, shown)
+                            or not clears((name, message, shown), skeleton)
                         ):
                             _refuse()
+                    elif 10 in shown:
+                        _refuse()
                     # What stacks.parts() does, for an exception that is not chained
                     # and has a message: its call is a twelfth of all.
                     if (
@@ -247,7 +248,7 @@ class Encoder:
                                 _END,
                             )
                         )
-                target = targets[-1]
+                target = targets[0]
                 try:
                     target.write(line)
                 except ValueError:
@@ -284,7 +285,7 @@ class Encoder:
         moment, limit = self._moments.current, self._limit
         known = self._events
         dumps, join, micros = orjson.dumps, b"".join, MICROS
-        bound_here = self._bound_here
+        ever_bound, bound_here = self._ever_bound, current.get
         watched, clears = self._redactor.active, self._redactor.clears
         harmless = self._redactor.harmless
         targets, counted, refused, unmade, bell = sink
@@ -299,19 +300,24 @@ class Encoder:
                     past, prefix = move_on(past + start)
                 line = b""
                 try:
-                    bound = bound_here()
-                    if bound is not None:
+                    if ever_bound and (bound := bound_here()) is not None:
                         request_id, context = merge(bound, request_id, context)
                     if type(context) is dict and type(request_id) is str:
                         # A name that is not known, or is none: KeyError or TypeError.
                         shown = dumps(context, None, NATIVE)
                         name = dumps(request_id)
-                        if watched and len(shown) <= limit:
+                        if watched:
                             skeleton = (name + shown).translate(None, HEX)
-                            if skeleton not in harmless and not clears(
-                                (name, shown), skeleton
+                            # As in log_error().
+                            if skeleton not in harmless and (
+                                len(shown) > limit
+                                or 10 in shown
+                                or not is_sound(context, shown)
+                                or not clears((name, shown), skeleton)
                             ):
                                 _refuse()
+                        elif 10 in shown:
+                            _refuse()
                         built = join(
                             (
                                 prefix,
@@ -322,8 +328,7 @@ class Encoder:
                                 b"}\n",
                             )
                         )
-                        # A newline in the context: a fragment holds it.
-                        if len(built) <= limit and 10 not in shown:
+                        if len(built) <= limit:
                             line = built
                 except Exception:  # noqa: S110  see the ladder
                     pass
@@ -334,7 +339,7 @@ class Encoder:
                         )
                     except Exception:
                         line = join((prefix, micros[past // 1000], _NO_EVENT))
-                target = targets[-1]
+                target = targets[0]
                 try:
                     target.write(line)
                 except ValueError:
@@ -372,7 +377,7 @@ class Encoder:
             line = careful.described(
                 stamp(prefix, past), error_type, message, stack_trace, context
             )
-            target = targets[-1]
+            target = targets[0]
             try:
                 target.write(line)
             except ValueError:
@@ -399,6 +404,8 @@ class Encoder:
                 _refuse()
             if type(context) is dict:
                 shown = orjson.dumps(context, None, NATIVE)
+                if len(shown) > self._limit or not is_sound(context, shown):
+                    _refuse()
             elif context is None:
                 shown = b"{}"
             else:
@@ -461,10 +468,6 @@ class Encoder:
     def stacks(self) -> StackCache:
         """The stack traces that are known."""
         return self._stacks
-
-
-def _nothing_bound() -> None:
-    return None
 
 
 def _ignore(cls: type) -> None:

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import orjson
 
-from tokenpak.telemetry.capture.fingerprint import Fingerprint, shape_of, stack_of
+from tokenpak.telemetry.capture.fingerprint import Fingerprint, shape_in, stack_of
 from tokenpak.telemetry.capture.interrupt import is_interrupt
 from tokenpak.telemetry.capture.moment import iso
 from tokenpak.telemetry.capture.privacy.redactor import Redactor
@@ -151,8 +151,8 @@ class Extras:
             if is_interrupt(reason):
                 raise
             message = ""
-        entry = stack_of(self._stacks, error)
-        digest = Fingerprint(type(error), entry, shape_of(message)).digest()
+        entry, shape = stack_of(self._stacks, error), shape_in(self._stacks, message)
+        digest = Fingerprint(type(error), entry, shape).digest()
         return b',"fingerprint":"%b"' % digest.encode()
 
     def _of_span(self, _: object) -> bytes:

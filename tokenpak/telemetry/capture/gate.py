@@ -90,7 +90,11 @@ class Gate:
         return self._sampler is None and self._storms is None
 
     def guard(
-        self, record: Record, describe: Record, unmade: Callable[[], object]
+        self,
+        record: Record,
+        describe: Record,
+        unmade: Callable[[], object],
+        begin: Callable[[], object] = int,
     ) -> Record:
         """
         Return what calls *record*, if the error is to be recorded.
@@ -99,6 +103,8 @@ class Gate:
             record: ``log_error(request_id, error, context)``.
             describe: records the summary of a storm; see Encoder.record_described().
             unmade: called if *record* cannot be: see Sink.
+            begin: called with the first error that is sampled away: somebody must store
+                how many there are.
 
         """
         self._describe = describe
@@ -106,11 +112,15 @@ class Gate:
             counts = self._counts
             record = self._storms.guard(record, counts.known, counts.add, unmade)
         if self._sampler is not None:
-            record = self._sampled_only(record, self._sampler, unmade)
+            record = self._sampled_only(record, self._sampler, unmade, begin)
         return record
 
     def _sampled_only(
-        self, record: Record, sampler: Sampler, unmade: Callable[[], object]
+        self,
+        record: Record,
+        sampler: Sampler,
+        unmade: Callable[[], object],
+        begin: Callable[[], object],
     ) -> Record:
         def log_error(request_id: Any, error: Any, context: Any = None) -> None:
             try:
@@ -122,7 +132,8 @@ class Gate:
                     record(request_id, error, context)
                     return
                 self._counts.add(type(error))
-                self._sampled.add()
+                if not self._sampled.add():
+                    begin()
                 # Or the next layer that it passes would count it again.
                 mark(error, time.time_ns())
             except Exception:

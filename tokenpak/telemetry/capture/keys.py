@@ -4,14 +4,17 @@ Which keys of a context are recorded: those that are allowed, but those that are
     context_allow="model,usage"    context_deny="usage.user,prompt"
 
 ``usage.user`` is the key ``user`` in the value of ``usage``, also where that is a list
-of such, and a key of the context that is called so itself.  What the caller gives, what
-is bound and what an exception knows is treated alike, whatever its types are: what is
-no plain dict is copied into one first.  What cannot be filtered is left out.
+of such, and a key that is called so itself, at any depth.  A key of bytes is what they
+are as text, and of two that look alike the second, ``user (2)``, is denied as the first
+is.  What the caller gives, what is bound and what an exception knows is treated alike,
+whatever its types are: what is no plain dict is copied into one first.  What cannot be
+filtered is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from tokenpak.telemetry.capture.privacy.redactor import Redactor
@@ -20,6 +23,7 @@ from tokenpak.telemetry.capture.sanitise import Plain, sanitise_context
 Tree = dict[str, Any]
 """By the name of a key: the tree of what is in it, or None, which is all of it."""
 _NOTHING: Final = object()
+_NO_KEYS: Final[Mapping[str, Any]] = MappingProxyType({})
 UNFILTERED: Final[dict[str, Plain]] = {
     "not_encoded": "<the context could not be filtered, and is left out>"
 }
@@ -41,7 +45,6 @@ class KeyFilter:
         self, allow: Sequence[str], deny: Sequence[str], limit: int, redactor: Redactor
     ) -> None:
         self._allow, self._deny = _tree(allow), _tree(deny)
-        self._allowed, self._denied = frozenset(allow), frozenset(deny)
         self._limit = limit
         self._cut = redactor.cut
 
@@ -58,17 +61,20 @@ class KeyFilter:
         """Return what of *context* is to be recorded."""
         kept: dict[str, Any] = {}
         for key, item in context.items():
-            if key in self._denied:
+            denied = _branch(self._deny, key, context)
+            if denied is None:
                 continue
             value = item
-            if self._allow and key not in self._allowed:
-                if key not in self._allow:
+            if self._allow:
+                allowed = _branch(self._allow, key)
+                if allowed is _NOTHING:
                     continue
-                value = _only(self._copy(value), self._allow[key])
-                if value is _NOTHING:
-                    continue
-            if key in self._deny:
-                value = _without(self._copy(value), self._deny[key])
+                if allowed is not None:
+                    value = _only(self._copy(value), allowed)
+                    if value is _NOTHING:
+                        continue
+            if denied is not _NOTHING:
+                value = _without(self._copy(value), denied)
             kept[key] = value
         return kept
 
@@ -91,6 +97,31 @@ def _tree(names: Sequence[str]) -> Tree:
     return tree
 
 
+def _branch(tree: Tree, key: str, beside: Mapping[str, Any] = _NO_KEYS) -> Any:
+    """
+    Return what *tree* has for *key*: a tree, None for all of it, or _NOTHING.
+
+    Args:
+        tree: any.
+        key: may have points in it: then it may be what *tree* has in several steps.
+        beside: the keys among which it is, if what is named twice counts as one.
+
+    """
+    found = tree.get(key, _NOTHING)
+    if found is _NOTHING and "." in key:
+        *above, last = key.split(".")
+        branch: Any = tree
+        for part in above:
+            # Where all of a is named, a key a.b is another one.
+            branch = branch.get(part) or {}
+        found = branch.get(last, _NOTHING)
+    if found is _NOTHING and key.endswith(")"):
+        first, _, number = key[:-1].rpartition(" (")
+        if number.isdecimal() and first in beside:
+            return _branch(tree, first)
+    return found
+
+
 def _only(value: Plain, tree: Tree | None) -> Any:
     if tree is None:
         return value
@@ -98,8 +129,13 @@ def _only(value: Plain, tree: Tree | None) -> Any:
         return [kept for item in value if (kept := _only(item, tree)) is not _NOTHING]
     if not isinstance(value, dict):
         return _NOTHING
-    found = {key: _only(item, tree[key]) for key, item in value.items() if key in tree}
-    return {key: kept for key, kept in found.items() if kept is not _NOTHING}
+    found = {}
+    for key, item in value.items():
+        branch = _branch(tree, key)
+        kept = _NOTHING if branch is _NOTHING else _only(item, branch)
+        if kept is not _NOTHING:
+            found[key] = kept
+    return found
 
 
 def _without(value: Plain, tree: Tree) -> Plain:
@@ -107,11 +143,12 @@ def _without(value: Plain, tree: Tree) -> Plain:
         return [_without(item, tree) for item in value]
     if not isinstance(value, dict):
         return value
-    return {
-        key: _without(item, tree[key]) if tree.get(key) else item
-        for key, item in value.items()
-        if key not in tree or tree[key] is not None
-    }
+    kept: dict[str, Plain] = {}
+    for key, item in value.items():
+        branch = _branch(tree, key, value)
+        if branch is not None:
+            kept[key] = item if branch is _NOTHING else _without(item, branch)
+    return kept
 
 
 __all__ = ["UNFILTERED", "KeyFilter"]

@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import islice
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
+
+import orjson
 
 from tokenpak.telemetry.capture.interrupt import is_interrupt
 
@@ -117,6 +119,12 @@ class _Copier:
             return self._bytes(value)
         if isinstance(value, Mapping):
             return self._inside(value, lambda: self._mapping(value.items()))
+        if isinstance(value, tuple) and _is_named(value):
+            # With its names, by which secrets are known, and keys that are denied.
+            named = cast("Any", value)
+            return self._inside(
+                value, lambda: self._mapping(zip(named._fields, named, strict=True))
+            )
         if isinstance(value, list | tuple | set | frozenset):
             return self._inside(value, lambda: self._sequence(value))
         if isinstance(value, dt.date | dt.time):  # also datetime
@@ -132,7 +140,19 @@ class _Copier:
                     if not each.name.startswith("_")
                 ),
             )
+        if type(value) is orjson.Fragment:
+            return self._fragment(value)
         return safe_str(value, self.limit, cut=self.cut)
+
+    def _fragment(self, value: orjson.Fragment) -> Plain:
+        raw = orjson.dumps(value)  # as it is
+        if len(raw) > 4 * self.limit:
+            return self._bytes(raw)
+        try:
+            held = orjson.loads(raw)
+        except ValueError:
+            return self._bytes(raw)
+        return self._inside(value, lambda: self._one(held))
 
     def _bytes(self, value: bytes | bytearray | memoryview) -> str:
         # Some more, since what is longer than the limit is searched before it is cut.
@@ -163,7 +183,9 @@ class _Copier:
             if self.left <= 0:
                 result[unique("<more values left out>", result, numbers)] = None
                 break
-            name = unique(safe_str(key, 1_000, cut=self.cut), result, numbers)
+            # Of bytes as of values, and not b'…': they are as often names.
+            text = self._bytes(key) if isinstance(key, bytes) else key
+            name = unique(safe_str(text, 1_000, cut=self.cut), result, numbers)
             result[name] = self._one(item)
         return result
 
@@ -188,6 +210,15 @@ class _Copier:
             if is_interrupt(reason):
                 raise
             return _raised(item, reason)
+
+
+def _is_named(value: tuple[object, ...]) -> bool:
+    names = getattr(type(value), "_fields", None)
+    return (
+        type(names) is tuple
+        and len(names) == len(value)
+        and all(type(name) is str for name in names)
+    )
 
 
 def _raised(value: object, reason: BaseException) -> str:

@@ -32,7 +32,7 @@ class Sink(NamedTuple):
     """
     Where a line goes, taken apart: the hot path does the steps itself.
 
-    A line is written to the last of *targets*, and then *counted* is called.
+    A line is written to the first of *targets*, and then *counted* is called.
     """
 
     targets: Sequence[Target]

@@ -168,7 +168,7 @@ class Entry(NamedTuple):
     head: bytes
     """The frames and the class's title: all of the text but for the message."""
     frames: tuple[Frame, ...]
-    """Never read: they keep the addresses in the index from being reused."""
+    """They keep the addresses in the index from being reused."""
 
 
 class StackCache:
@@ -181,12 +181,13 @@ class StackCache:
 
     Attributes:
         kinds: by class, those that are known: for who wants to save the call of kind().
+        redactor: what is kept out of them.
         sys_names: of the module sys, in which ``tracebacklimit`` may be at any time.
 
     """
 
     def __init__(self, redactor: Redactor, facts: bool = False) -> None:
-        self._redactor = redactor
+        self.redactor = redactor
         self.facts = facts
         self.kinds: dict[type, ExceptionKind] = {}
         self._known_stacks = self._known_frames = 0
@@ -264,8 +265,8 @@ class StackCache:
             if type(text) is not str or len(text) > _LONGEST:
                 raise NotCacheableError
             message = json_text(text)
-            if not self._redactor.clears_message(message):
-                message = json_text(self._redactor.text(text))
+            if not self.redactor.clears_message(message):
+                message = json_text(self.redactor.text(text))
             tb = link.__traceback__
             entry = find(kind.stacks, tb) or self.learn(tb, kind)
             parts.append(entry.head + (b": " if message else b"") + message + b"\\n")
@@ -289,7 +290,7 @@ class StackCache:
 
         """
         frames = tuple(_frames(tb))
-        above = self._redactor.frames(self._format(tb))
+        above = self.redactor.frames(self._format(tb))
         entry = Entry(json_text(above + kind.title), frames)
         self._known_stacks += 1
         self._known_frames += len(frames)

@@ -21,12 +21,12 @@ from typing import Any, Final, NamedTuple
 from tokenpak.telemetry.capture.fingerprint import (
     LONGEST,
     Fingerprint,
-    shape_of,
+    shape_in,
     stack_of,
 )
 from tokenpak.telemetry.capture.index import find
 from tokenpak.telemetry.capture.interrupt import is_interrupt
-from tokenpak.telemetry.capture.mark import mark
+from tokenpak.telemetry.capture.mark import mark, plain_attributes
 from tokenpak.telemetry.capture.privacy.redactor import MARGIN
 from tokenpak.telemetry.capture.stack import StackCache
 from tokenpak.telemetry.counter import Counter
@@ -66,25 +66,41 @@ class _Storm:
         "_told_at",
         "began",
         "beyond",
+        "cls",
         "entry",
         "fingerprint",
+        "frames",
         "free",
         "last",
+        "left",
         "message",
+        "plain_attributes",
         "teller",
     )
 
     def __init__(
-        self, fingerprint: Fingerprint, now: int, first: int, every: int
+        self,
+        fingerprint: Fingerprint,
+        now: int,
+        first: int,
+        every: int,
     ) -> None:
         self.fingerprint = fingerprint
-        self.entry = fingerprint.entry
+        self.entry = entry = fingerprint.entry
+        self.cls = None if entry is None else fingerprint.cls
+        """None: it is not to be found by its frames."""
+        self.frames = () if entry is None else entry.frames
+        self.plain_attributes = plain_attributes(fingerprint.cls)
+        """Whether the mark may be set as any attribute is."""
         self._first, self._every = first, every
         self._count = Counter()
         self.beyond = self._count.add
         """Count a failure beyond the first of a window."""
         self.message, self.last = "", now
         """Of the one that was held back last."""
+        self.left = False
+        """Whether it is followed no longer.  Set before it is told of once more, and
+        looked at when a failure is counted: so one of the two sees the other."""
         self.teller = [True]
         """Who pops it tells."""
         self._told, self._told_at = 0, now
@@ -143,8 +159,10 @@ class Storms:
         self._clock = clock
         self._known: dict[tuple[int, bytes], _Storm] = {}
         """By stack, and message with all digits the same: to find them faster."""
+        self._shapes: dict[bytes, _Storm] = {}
+        """By that message, of whatever stack: faster still."""
         self._messages: dict[str, _Storm] = {}
-        """By message, of whatever stack: faster still, for one that never changes."""
+        """By message, for one that never changes."""
         self.held = Counter()
         """How many were held back."""
         self.reset()
@@ -155,7 +173,7 @@ class Storms:
         self._forget()
         self._held_before = self.held.value
         # No longer followed, but a call may have been on its way to count.
-        self._leaving: deque[_Storm] = deque(maxlen=2 * MOST)
+        self._leaving: deque[_Storm] = deque()
         self._due: float = float("inf")
         """Nanoseconds since the epoch."""
 
@@ -177,24 +195,34 @@ class Storms:
 
         """
         # A closure, and all in one: it is to cost half of what it saves.
-        known_kind, known_storm = self._kinds.get, self._known.get
-        known_message, clock = self._messages.get, self._clock
-        held, every, window = self.held.add, self._every, self._window
+        known_message, known_shape = self._messages.get, self._shapes.get
+        look_up, clock, again = self._look_up, self._clock, self._again
+        held, window = self.held.add, self._window
+        # What is left over when the next one is recorded; never -1.
+        every, last = (self._every, self._every - 1) if self._every < NEVER else (1, -1)
 
         def log_error(request_id: Any, error: Any, context: Any = None) -> None:
             try:
                 message, cls = str(error), type(error)
                 if type(message) is not str:  # it has methods of its own
                     raise TypeError
-                kind = known_kind(cls)
-                entry = kind and find(kind.stacks, error.__traceback__)
-                storm = known_message(message)
-                if storm is None or entry is None or storm.entry is not entry:
-                    key = id(entry), message.encode().translate(_SAME)
-                    storm = known_storm(key)
-                    # An address may be another entry's, if the stacks were forgotten.
-                    if storm is None or entry is None or storm.entry is not entry:
-                        storm = self._follow(error, message)
+                storm: Any = known_message(message)
+                try:
+                    if storm is None:
+                        storm = known_shape(message.encode().translate(_SAME))
+                    # As index.find() does, but there is one stack that it may be.
+                    tb = error.__traceback__
+                    for code, instruction in storm.frames:
+                        if tb.tb_frame.f_code is not code or tb.tb_lasti != instruction:
+                            raise LookupError
+                        tb = tb.tb_next
+                    if tb is not None or storm.cls is not cls:
+                        raise LookupError
+                except (AttributeError, LookupError, UnicodeError):
+                    # No storm, or another stack's.
+                    storm = look_up(error, message)
+                    # Those that are known are shorter, see there.
+                    message = message[:_KEPT]
                 now = clock()
                 # A clock that was set back ends it, too.
                 if not 0 <= now - storm.began < window:
@@ -202,10 +230,10 @@ class Storms:
                     storm.begin(now)
                 if storm.free:
                     storm.free.pop()  # if another thread was faster: an IndexError
-                elif (storm.beyond() + 1) % every:
-                    if len(message) > _KEPT:
-                        message = message[:_KEPT]
+                elif storm.beyond() % every != last:
                     storm.message, storm.last = message, now
+                    if storm.left:
+                        again(storm)
                     try:
                         counts[cls]()
                     except Exception:
@@ -213,7 +241,7 @@ class Storms:
                     held()
                     # Or the next layer that it passes would count it again.
                     try:
-                        if kind and kind.plain_attributes:
+                        if storm.plain_attributes:
                             error._tokenpak_recorded = now  # noqa: SLF001
                         else:
                             mark(error, now)
@@ -232,9 +260,21 @@ class Storms:
 
         return log_error
 
+    def _look_up(self, error: BaseException, message: str) -> _Storm:
+        """Find *error* by its stack, and its message with all digits the same."""
+        kind = self._kinds.get(type(error))
+        entry = kind and find(kind.stacks, error.__traceback__)
+        if entry is not None:
+            key = id(entry), _shape(message)
+            storm = self._known.get(key)
+            # An address may be another entry's, if the stacks were forgotten.
+            if storm is not None and storm.entry is entry:
+                return storm
+        return self._follow(error, message)
+
     def _follow(self, error: BaseException, message: str) -> _Storm:
         cls, entry = type(error), stack_of(self._stacks, error)
-        fingerprint = Fingerprint(cls, entry, shape_of(message))
+        fingerprint = Fingerprint(cls, entry, shape_in(self._stacks, message))
         key = (cls, id(entry), fingerprint.shape)
         storm = self._storms.get(key)
         if storm is None or storm.entry is not entry:
@@ -249,32 +289,44 @@ class Storms:
             fresh = _Storm(fingerprint, now, self._first, self._every)
             storm = self._storms.setdefault(key, fresh)
             self._due = min(self._due, now + self._window)
-        if len(message) <= LONGEST:
+        if entry is not None and len(message) <= LONGEST:
             if len(self._known) >= MOST_MESSAGES:
                 self._forget()
-            self._known[id(entry), message.encode().translate(_SAME)] = storm
+            shape = _shape(message)
+            self._known[id(entry), shape] = self._shapes[shape] = storm
             self._messages[message] = storm
         return storm
 
     def _forget(self) -> None:
         self._known.clear()
+        self._shapes.clear()
         self._messages.clear()
 
-    def _leave(self, key: tuple[type, int, str]) -> None:
+    def _pop(self, key: tuple[type, int, str]) -> _Storm | None:
         storm = self._storms.pop(key, None)
         if storm is not None:
-            self._leaving.append(storm)
+            storm.left = True
             self._forget()
+        return storm
+
+    def _leave(self, key: tuple[type, int, str]) -> None:
+        storm = self._pop(key)
+        if storm is not None:
+            self._leaving.append(storm)
 
     def _give_way(self) -> None:
         """Follow the oldest no longer; what it held back is told at once."""
-        key = next(iter(self._storms))
-        if self._storms[key].quiet:
-            self._storms.pop(key, None)
-            self._forget()
-        else:
-            self._leave(key)
+        storm = self._pop(next(iter(self._storms)))
+        if storm is not None and not storm.quiet:
+            self._leaving.append(storm)
             self._due = 0.0
+
+    def _again(self, storm: _Storm) -> None:
+        """Tell of *storm* once more: a call was on its way when it left."""
+        # It may have been found for the first time after that, and be found ever since.
+        self._forget()
+        self._leaving.append(storm)
+        self._due = 0.0
 
     @property
     def held_back(self) -> int:
@@ -317,6 +369,14 @@ class Storms:
             wait = min(wait, self._window if over else left)
         self._due = min(self._due, now + wait)
         return wait / SECOND
+
+
+def _shape(message: str) -> bytes:
+    """Return *message* with all digits the same, as bytes."""
+    try:
+        return message.encode().translate(_SAME)
+    except UnicodeEncodeError:  # a lone surrogate
+        return message.encode(errors="surrogatepass").translate(_SAME)
 
 
 def _tell(storm: _Storm, put: Callable[[Held], None], now: int) -> None:

@@ -233,7 +233,7 @@ def _pooled(recorder: Callable[[Sink], _Call]) -> Callable[..., bytes]:
 
 def _put(line: bytes, sink: Sink) -> None:
     targets, counted, refused, _, bell = sink
-    target = targets[-1]
+    target = targets[0]
     try:
         target.write(line)
     except ValueError:

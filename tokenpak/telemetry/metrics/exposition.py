@@ -9,6 +9,7 @@ that library's parsers.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -18,9 +19,10 @@ import orjson
 
 from tokenpak.telemetry.metrics.families import FAMILIES, Family
 from tokenpak.telemetry.metrics.health import Health, HealthLook, Logger
-from tokenpak.telemetry.metrics.labels import escaped, label_set
+from tokenpak.telemetry.metrics.labels import bound_text, escaped, label_set
 from tokenpak.telemetry.metrics.machine import MachineCounts, View
-from tokenpak.telemetry.metrics.tally import BUCKETS, Count, Durations, Exemplar, Labels
+from tokenpak.telemetry.metrics.pipeline import Distribution
+from tokenpak.telemetry.metrics.tally import Count, Durations, Exemplar, Labels, Parts
 
 Form = Literal["prometheus", "openmetrics", "json"]
 FORMS: Final[tuple[Form, ...]] = ("prometheus", "openmetrics", "json")
@@ -29,7 +31,6 @@ CONTENT_TYPES: Final[dict[Form, str]] = {
     "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
     "json": "application/json",
 }
-_LE: Final = (*(f'le="{float(bound)}"' for bound in BUCKETS), 'le="+Inf"')
 
 
 class Exposition:
@@ -94,8 +95,8 @@ class Exposition:
                 if strict and value.exemplar is not None:
                     line += _exemplar(value.exemplar)
                 lines.append(line + "\n")
-            elif type(value) is Durations:
-                lines.append(_histogram(sample, text, value, strict=strict))
+            elif type(value) is Durations or type(value) is Distribution:
+                lines.append(_histogram(sample, text, value.parts, strict=strict))
             elif text:
                 lines.append(f"{sample}{{{text}}} {value}\n")
             else:
@@ -103,19 +104,23 @@ class Exposition:
         return "".join(lines)
 
 
-def _histogram(name: str, text: str, durations: Durations, *, strict: bool) -> str:
+@functools.cache
+def _les(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    return (*(f'le="{bound_text(bound)}"' for bound in bounds), 'le="+Inf"')
+
+
+def _histogram(name: str, text: str, parts: Parts, *, strict: bool) -> str:
+    bounds, buckets, exemplars, amount = parts
     lines = []
     total = 0
     comma = "," if text else ""
-    for bound, number, exemplar in zip(
-        _LE, durations.buckets, durations.exemplars, strict=True
-    ):
+    for bound, number, exemplar in zip(_les(bounds), buckets, exemplars, strict=True):
         total += number
         line = f"{name}_bucket{{{text}{comma}{bound}}} {total}"
         if strict and exemplar is not None:
             line += _exemplar(exemplar)
         lines.append(line + "\n")
-    lines.append(f"{name}_sum{{{text}}} {durations.microseconds / 1e6}\n")
+    lines.append(f"{name}_sum{{{text}}} {amount}\n")
     lines.append(f"{name}_count{{{text}}} {total}\n")
     return "".join(lines)
 
@@ -155,13 +160,13 @@ def _json_samples(
 ) -> Iterator[dict[str, Any]]:
     for labels, value in values.items():
         sample: dict[str, Any] = dict(zip(family.labels, labels, strict=True))
-        if isinstance(value, Durations):
-            bounds = [*map(str, BUCKETS), "+Inf"]
+        if isinstance(value, Durations | Distribution):
+            bounds, buckets, _, total = value.parts
             yield {
                 "labels": sample,
-                "sum": value.microseconds / 1e6,
-                "count": sum(value.buckets),
-                "buckets": dict(zip(bounds, value.buckets, strict=True)),
+                "sum": total,
+                "count": sum(buckets),
+                "buckets": dict(zip([*map(str, bounds), "+Inf"], buckets, strict=True)),
             }
         else:
             number = value.value if isinstance(value, Count) else value

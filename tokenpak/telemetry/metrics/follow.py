@@ -28,11 +28,11 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from tokenpak.telemetry.metrics.tally import Tally, count
-from tokenpak.telemetry.read.chunks import gzip_chunks
 from tokenpak.telemetry.read.lines import Block, split_lines
 from tokenpak.telemetry.read.records import is_blank
 from tokenpak.telemetry.read.scan import end_of, found_in
 from tokenpak.telemetry.read.source import LogDirectory, OpenFile
+from tokenpak.telemetry.read.unpack import gzip_chunks
 from tokenpak.telemetry.store.files import READ_FLAGS
 from tokenpak.telemetry.store.names import (
     ARCHIVE_DIR,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from tokenpak.telemetry.metrics.tally import Labels, count
+from tokenpak.telemetry.store.meters import Reading
 from tokenpak.telemetry.store.names import STREAMS
 from tokenpak.telemetry.store.notes import DROP_REASONS
 from tokenpak.telemetry.store.peek import SpoolView, has_lock
@@ -49,6 +50,8 @@ class Health:
     untold: dict[Labels, int] = field(default_factory=_untold)
     writers: dict[Labels, int] = field(default_factory=_zeros)
     orphans: dict[Labels, int] = field(default_factory=_zeros)
+    readings: list[Reading] = field(default_factory=list)
+    """What each process counts of its own pipeline."""
     problems: tuple[str, ...] = ()
     process: Mapping[str, Any] | None = None
     """What the logger of this process says of itself; None: it was not named."""
@@ -108,6 +111,7 @@ def _look(view: SpoolView, health: Health) -> None:
     size, records = view.waiting()
     count(health.pending_bytes, stream, size)
     count(health.pending_records, stream, records)
+    health.readings.append(view.counters())
     for drops in view.drops:
         untold = drops.total - drops.told
         if untold > 0:

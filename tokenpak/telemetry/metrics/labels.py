@@ -45,6 +45,14 @@ def escaped(value: str) -> str:
     return value
 
 
+def bound_text(bound: float) -> str:
+    """Return the upper *bound* of a bucket as Go, and so Prometheus, writes it."""
+    if bound < 1e6:
+        return str(float(bound))
+    mantissa, exponent = f"{bound:.15e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{exponent}"
+
+
 def label_set(names: Sequence[str], values: Sequence[str]) -> str:
     """Return *names* with *values* as they stand between braces."""
     return ",".join(
@@ -56,6 +64,7 @@ __all__ = [
     "EXEMPLAR_CHARACTERS",
     "MOST_CHARACTERS",
     "OTHER",
+    "bound_text",
     "escaped",
     "label_set",
     "label_value",

@@ -26,9 +26,11 @@ from typing import Any, Final, TypeVar
 
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.metrics.follow import Follower
+from tokenpak.telemetry.metrics.pipeline import MachinePipeline, PipelineTotals
 from tokenpak.telemetry.metrics.saved import DamagedError, SavedCounts, Stamp
 from tokenpak.telemetry.metrics.tally import MAX_LABEL_SETS, Tally, count
 from tokenpak.telemetry.settings import resolve_settings
+from tokenpak.telemetry.store.meters import Reading
 
 ERROR_LABELS: Final = ("error_type", "provider", "model", "kind")
 MOST_AT_FIRST: Final = 256 * 1024 * 1024
@@ -44,7 +46,15 @@ _T = TypeVar("_T")
 class View:
     """The counts at one moment."""
 
-    __slots__ = ("begun", "edition", "last_append", "problems", "tally")
+    __slots__ = (
+        "_machine",
+        "_pipeline",
+        "begun",
+        "edition",
+        "last_append",
+        "problems",
+        "tally",
+    )
 
     def __init__(
         self,
@@ -53,6 +63,7 @@ class View:
         last_append: float,
         edition: int,
         problems: tuple[str, ...],
+        machine: MachinePipeline,
     ) -> None:
         self.tally = tally
         self.begun = begun
@@ -63,6 +74,14 @@ class View:
         """Changes with the counts."""
         self.problems = problems
         """What went wrong at this count, in words with underscores."""
+        self._machine = machine
+        self._pipeline: PipelineTotals | None = None
+
+    def pipeline(self, readings: Sequence[Reading]) -> PipelineTotals:
+        """Return the pipeline's counters; *readings* were made before this view."""
+        if self._pipeline is None:
+            self._pipeline = self._machine.add_up(readings)
+        return self._pipeline
 
 
 class MachineCounts:
@@ -86,6 +105,7 @@ class MachineCounts:
         self.spool_dir = spool_dir
         self.max_label_sets = max_label_sets
         self._saved = SavedCounts(log_dir)
+        self._pipeline = MachinePipeline(log_dir)
         self._edition = 0
         self._forget()
 
@@ -104,6 +124,7 @@ class MachineCounts:
     def reset_in_child(self) -> None:
         """After fork: another thread of the parent may have been in the middle."""
         self._saved.close_in_child()
+        self._pipeline.reset_in_child()
         self._forget()
 
     def read(self, use: Callable[[View], _T]) -> _T:
@@ -146,6 +167,7 @@ class MachineCounts:
             self._follower.last_append,
             self._edition,
             tuple(sorted(+problems)),
+            self._pipeline,
         )
 
     def _start(self, problems: Counter[str]) -> Tally:
@@ -162,6 +184,14 @@ class MachineCounts:
             if saved is not None:
                 tally = Tally.restored(saved["counts"], self.max_label_sets)
                 begun = float(saved["begun"])
+                if self._tally is not None and begun > self._begun:
+                    # Begun anew by somebody who knew nothing else.  The log is the
+                    # counter: what was appended since is counted from here, too.
+                    for labels, number in tally.trouble.items():
+                        known = self._tally.trouble.get(labels, 0)
+                        self._tally.trouble[labels] = max(known, number)
+                    self._follower.changed = True
+                    return self._tally
                 self._follower.restore(saved["files"])
                 self._tally, self._begun = tally, begun
                 self._unsaved, self._saved_at = 0, time.monotonic()
@@ -172,8 +202,10 @@ class MachineCounts:
             self._unread = True
         except (DamagedError, ValueError, TypeError, KeyError, AttributeError):
             damaged = True
-        if self._tally is not None and not damaged:
-            # Somebody has deleted the file; what is known here is saved again.
+        if self._tally is not None:
+            # Somebody has deleted or damaged the file; what is known is saved again.
+            if damaged:
+                count(self._tally.trouble, ("damaged_counts_restored",))
             self._follower.changed = True
             return self._tally
         return self._begin(damaged=damaged)

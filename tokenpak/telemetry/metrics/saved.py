@@ -31,7 +31,8 @@ from tokenpak.telemetry.store.modes import (
     FILE_MODE,
     GROUP_DIRECTORY_MODE,
     GROUP_FILE_MODE,
-    make_directories,
+    give_to_owner,
+    make_directory_for_owner,
     set_mode,
 )
 from tokenpak.telemetry.store.names import METRICS_DIR
@@ -93,21 +94,29 @@ class SavedCounts:
                     unlock(fd)
                 os.close(fd)
 
-    def _open(self, path: str) -> int:
+    def _open(self, path: str, flags: int = 0) -> int:
         group = used_by_group(self._log_dir)
         if os.path.islink(self._dir):
             raise OSError(errno.ELOOP, "is a symbolic link, not followed", self._dir)
         if not os.path.isdir(self._dir):
             if not os.path.isdir(self._log_dir):
                 raise FileNotFoundError(self._log_dir)
-            make_directories(
-                self._dir, GROUP_DIRECTORY_MODE if group else DIRECTORY_MODE
+            make_directory_for_owner(
+                self._dir,
+                GROUP_DIRECTORY_MODE if group else DIRECTORY_MODE,
+                self._log_dir,
             )
         mode = GROUP_FILE_MODE if group else FILE_MODE
-        fd = os.open(path, _WRITE | _SAFELY, mode)
+        fd = os.open(path, _WRITE | _SAFELY | flags, mode)
         self.descriptors.add(fd)
-        if group and os.fstat(fd).st_uid == os.geteuid():
-            set_mode(fd, mode)
+        try:
+            if group and os.fstat(fd).st_uid == os.geteuid():
+                set_mode(fd, mode)
+            give_to_owner(fd, self._log_dir)
+        except BaseException:
+            self.descriptors.discard(fd)
+            os.close(fd)
+            raise
         return fd
 
     def close_in_child(self) -> None:
@@ -175,7 +184,7 @@ class SavedCounts:
             os.unlink(temporary)  # of one who died
         except FileNotFoundError:
             pass
-        fd = self._open(temporary)
+        fd = self._open(temporary, os.O_EXCL)
         try:
             rest = memoryview(head + b"\n" + body)
             while rest:

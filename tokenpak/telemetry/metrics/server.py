@@ -3,12 +3,17 @@ An HTTP server that shows the metrics of a directory, for who has none of their 
 
 ``/metrics`` is what Prometheus asks; ``/`` says where that is.  A request that is no
 good gets an answer that says so, and nothing a client does ends the server.
+
+Nor does one keep it from others: whoever has not asked after some seconds is cut off,
+however he dribbles, and so many connections are open; if one more comes, that which has
+waited longest without asking gives way.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,8 +24,9 @@ from tokenpak.telemetry.metrics.prometheus import form_for
 
 DEFAULT_ADDRESS: Final = ("127.0.0.1", 9464)
 PATH: Final = "/metrics"
-_PATIENCE: Final = 10.0
-"""Seconds that a client may take to ask."""
+PATIENCE: Final = 10.0
+"""Seconds that a client may take to ask, and then to take its answer."""
+MOST_CONNECTIONS: Final = 64
 _INDEX: Final = b"The metrics of tokenpak telemetry are at /metrics.\n"
 
 
@@ -31,6 +37,7 @@ class MetricsServer(ThreadingHTTPServer):
     Args:
         address: host and port; port 0 takes one that is free.
         exposition: of the directory.
+        patience: seconds, see PATIENCE.
 
     Raises:
         OSError: the address cannot be had.
@@ -39,8 +46,20 @@ class MetricsServer(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], exposition: Exposition) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        exposition: Exposition,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.patience = patience
+        self._lock = threading.Lock()
+        self._asking: dict[Any, float] = {}
+        """Connections whose request is not read yet, and until when it must be; the
+        oldest first."""
+        self._answered: set[Any] = set()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.exposition = exposition
         super().__init__(address, _Handler)
@@ -54,6 +73,58 @@ class MetricsServer(ThreadingHTTPServer):
         host, port = self.server_address[:2]
         self.server_name, self.server_port = str(host), int(port)
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take a connection, if need be in the place of one that does not ask."""
+        with self._lock:
+            full = len(self._asking) + len(self._answered) >= MOST_CONNECTIONS
+            oldest = next(iter(self._asking), None)
+            if full and oldest is not None:
+                self._cut(oldest)
+            refused = full and oldest is None
+            if not refused:
+                self._asking[request] = time.monotonic() + self.patience
+        if refused:  # all of them are being answered
+            self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Cut off whoever has not asked in time; called some times a second."""
+        now = time.monotonic()
+        with self._lock:
+            for request in [r for r, until in self._asking.items() if until <= now]:
+                self._cut(request)
+
+    def has_asked(self, request: Any) -> bool:
+        """Take it that *request* was read; return whether it was in time."""
+        with self._lock:
+            if self._asking.pop(request, None) is None:
+                return False
+            self._answered.add(request)
+        return True
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection, and close it."""
+        with self._lock:
+            self._asking.pop(request, None)
+            self._answered.discard(request)
+        super().shutdown_request(request)
+
+    def _cut(self, request: Any) -> None:
+        # Its thread finds the end of what it reads, and closes it.
+        del self._asking[request]
+        try:
+            request.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the client was quicker
+
+    def server_close(self) -> None:
+        """Close it, and cut off who has not asked: nobody else would do it later."""
+        super().server_close()
+        with self._lock:
+            for request in list(self._asking):
+                self._cut(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a client that goes away is none of our errors."""
 
@@ -62,10 +133,16 @@ class _Handler(BaseHTTPRequestHandler):
     server: MetricsServer
     server_version = "tokenpak"
     sys_version = ""
-    timeout = _PATIENCE
+
+    def setup(self) -> None:
+        """Bound each step of reading and writing."""
+        super().setup()
+        self.connection.settimeout(self.server.patience)
 
     def do_GET(self) -> None:
         """Answer with the metrics."""
+        if not self.server.has_asked(self.request):
+            return  # cut off this moment
         path = self.path.partition("?")[0]
         if path == PATH:
             form = form_for(self.headers.get("Accept", ""))
@@ -91,7 +168,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(
-    exposition: Exposition, address: tuple[str, int] = DEFAULT_ADDRESS
+    exposition: Exposition,
+    address: tuple[str, int] = DEFAULT_ADDRESS,
+    patience: float = PATIENCE,
 ) -> Iterator[str]:
     """
     Serve *exposition* in a thread of its own, until the end of the block.
@@ -103,7 +182,7 @@ def serving(
         OSError: the address cannot be had.
 
     """
-    server = MetricsServer(address, exposition)
+    server = MetricsServer(address, exposition, patience)
     thread = threading.Thread(
         target=server.serve_forever, args=(0.1,), name="tokenpak-metrics", daemon=True
     )
@@ -118,4 +197,11 @@ def serving(
         thread.join()
 
 
-__all__ = ["DEFAULT_ADDRESS", "PATH", "MetricsServer", "serving"]
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "MOST_CONNECTIONS",
+    "PATH",
+    "PATIENCE",
+    "MetricsServer",
+    "serving",
+]

@@ -13,10 +13,11 @@ program wrote into the log.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tokenpak.telemetry.metrics.labels import EXEMPLAR_CHARACTERS, OTHER, label_value
+from tokenpak.telemetry.read.summary import held_back
 from tokenpak.telemetry.store.names import ERRORS, STREAMS
 from tokenpak.telemetry.store.notes import DROP_REASONS
 
@@ -39,6 +40,7 @@ BOUNDED: Final = (
 """The metrics whose label sets come out of records."""
 TROUBLES: Final = (
     "damaged_counts",
+    "damaged_counts_restored",
     "begun_from_now_on",
     "file_cut_short",
     "damaged_archive",
@@ -60,6 +62,8 @@ TOKENS: Final = {
 Labels = tuple[str, ...]
 Exemplar = list[Any]
 """Request id, value, timestamp as in the record."""
+Parts = tuple[tuple[float, ...], Sequence[int], Sequence[Exemplar | None], float]
+"""Of a histogram: bounds, numbers between them, an exemplar for each, and the sum."""
 
 
 class Count:
@@ -87,6 +91,11 @@ class Durations:
         self.buckets = buckets or [0] * (len(BUCKETS) + 1)
         """Not cumulated; the last one is for what is beyond all bounds."""
         self.exemplars = exemplars or [None] * (len(BUCKETS) + 1)
+
+    @property
+    def parts(self) -> Parts:
+        """What a histogram is shown by; in seconds."""
+        return BUCKETS, self.buckets, self.exemplars, self.microseconds / 1e6
 
 
 class Tally:
@@ -137,7 +146,7 @@ class Tally:
         model = label_value(context.get("model"))
         request_id = record.get("request_id")
         if stream == ERRORS:
-            times = self._times(context, stream)
+            times = self._times(record, stream)
             labels: Labels = (what, provider, model, label_value(context.get("kind")))
             self._count(self.errors, "tokenpak_errors_total", labels, times, record)
         else:
@@ -155,11 +164,10 @@ class Tally:
             count(self.dropped, labels, number)
         return True
 
-    def _times(self, context: Mapping[str, Any], stream: str) -> int:
+    def _times(self, record: Mapping[str, Any], stream: str) -> int:
         """Return how many errors a record stands for: a storm's summary for many."""
-        storm = context.get("storm")
-        held = storm.get("held_back") if type(storm) is dict else None
-        if type(held) is not int or not 0 < held < _MOST:
+        held = held_back(record)
+        if held is None:
             return 1
         count(self.dropped, (STORM, stream), held)
         return held
@@ -340,6 +348,7 @@ __all__ = [
     "Durations",
     "Exemplar",
     "Labels",
+    "Parts",
     "Tally",
     "count",
 ]

@@ -11,11 +11,13 @@ tries there; no link means that the queue is full, and the record is dropped and
 (Q3).  A segment is sealed before anything is put behind it, and drained in the order of
 the chain, so a thread's lines stay in order (Q2).
 
-What a producer writes to is the last of a list of *targets*:
+What a producer writes to is the first of a list of *targets*:
 
-    targets[0]   the active segment (a hint: producers find their way from any segment),
-                 or a stand-in before the first record and after close()
-    targets[1:]  one ForkGuard for each fork under way (Q5)
+    targets[:-1]  one ForkGuard for each fork under way (Q5)
+    targets[-1]   the active segment (a hint: producers find their way from any
+                  segment), or a stand-in before the first record and after close()
+
+(The first, since Python comes by it faster than by the last.)
 
 Fork.  Mapped bytes are shared with a child, but not the position in them, so a child
 that put into an inherited segment would overwrite its parent's record.  From before the
@@ -29,14 +31,15 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 from tokenpak.telemetry.capture.sink import Bell, Sink, Target
 from tokenpak.telemetry.counter import Counter
 from tokenpak.telemetry.queue.drops import DropCounts
 from tokenpak.telemetry.queue.reentry import may_wait
 from tokenpak.telemetry.store.notes import CLOSED, NOT_ENCODED, QUEUE_FULL
-from tokenpak.telemetry.store.segment import Segment
+from tokenpak.telemetry.store.segment import Segment, has_gil
 
 
 class WriterBell(Bell, Protocol):
@@ -116,6 +119,11 @@ class Chain:
         # Never a segment, or the links would keep all that come after it alive.
         self._entry: Target = _StandIn()
         self._targets[:] = [self._entry]
+        # Where the GIL makes each change of the list one step, none is needed; where it
+        # does not, [-1] is looked up before the list is locked.
+        self._aiming: AbstractContextManager[Any] = (
+            nullcontext() if has_gil() else threading.RLock()
+        )
 
     # -- any thread -------------------------------------------------------------
 
@@ -128,7 +136,7 @@ class Chain:
 
     def put(self, line: bytes) -> None:
         """Accept *line*, which ends with a newline, or count it as dropped.  C1."""
-        target = self._targets[-1]
+        target = self._targets[0]
         try:
             target.write(line)
         except ValueError:
@@ -163,7 +171,7 @@ class Chain:
                 return
             segment = following
             if self._try(segment, line):
-                self._targets[0] = segment
+                self._aim(segment)
                 try:
                     self._hurry(segment)
                 except RecursionError:  # the line is accepted: not to be dropped, too
@@ -179,11 +187,16 @@ class Chain:
         self._count()
         return True
 
+    def _aim(self, target: Target) -> None:
+        """Let producers put what comes next into *target*."""
+        with self._aiming:
+            self._targets[-1] = target
+
     def _no_room(self, segment: Segment, line: bytes) -> None:
         if segment.generation != self._generation:
             # A segment of the parent's, in a child that was forked while this thread
             # was about to write to it.
-            self._targets[0] = self._entry
+            self._aim(self._entry)
             self.put(line)
             return
         self._hurry(segment)
@@ -198,7 +211,7 @@ class Chain:
             while segment.next is not None:
                 segment = segment.next
                 if self._try(segment, line):
-                    self._targets[0] = segment
+                    self._aim(segment)
                     return
             if time.monotonic() >= deadline:
                 self.drops.add(QUEUE_FULL)
@@ -244,10 +257,15 @@ class Chain:
         return self._counter.value - self._counted_before
 
     @property
+    def unmade(self) -> int:
+        """How many records could not even be encoded, and are not among the drops."""
+        return self._unmade.value - self._unmade_before
+
+    @property
     def dropped(self) -> dict[str, int]:
         """How many records were given up in this process, by reason."""
         dropped = self.drops.by_reason()
-        unmade = self._unmade.value - self._unmade_before
+        unmade = self.unmade
         if unmade:
             dropped[NOT_ENCODED] = dropped.get(NOT_ENCODED, 0) + unmade
         return dropped
@@ -270,8 +288,8 @@ class Chain:
             else:
                 first.spool.remove()
         # Whoever comes here does this: the one who opened may not have come to it yet.
-        if self._targets[0] is self._entry:
-            self._targets[0] = opening.head
+        if self._targets[-1] is self._entry:
+            self._aim(opening.head)
         if self.closed:  # by another thread, meanwhile
             self.close()
         return opening.head
@@ -295,7 +313,7 @@ class Chain:
         segment = self.head
         if segment is None:
             return None
-        hint = self._targets[0]
+        hint = self._targets[-1]
         if isinstance(hint, Segment) and hint.generation == self._generation:
             segment = hint
         while segment.sealed and segment.next is not None:
@@ -307,12 +325,12 @@ class Chain:
     def close(self) -> None:
         """Accept no more: later records are counted as dropped.  Idempotent."""
         self.closed = True
-        self._targets[0] = self._entry
+        self._aim(self._entry)
         self.seal_all()
 
     def seal_all(self) -> None:
         """Seal every segment that a producer could still find."""
-        hint = self._targets[0]
+        hint = self._targets[-1]
         for start in (self.head, hint):
             segment = start if isinstance(start, Segment) else None
             while segment is not None:
@@ -322,13 +340,15 @@ class Chain:
     def before_fork(self) -> ForkGuard:
         """Guard the segments; hand the result to after_fork_in_parent()."""
         guard = ForkGuard(self)
-        self._targets.append(guard)
+        with self._aiming:
+            self._targets.insert(0, guard)
         return guard
 
     def after_fork_in_parent(self, guard: ForkGuard) -> None:
         """Take the guard away."""
         try:
-            self._targets.remove(guard)
+            with self._aiming:
+                self._targets.remove(guard)
         except ValueError:  # a reset in between
             pass
 

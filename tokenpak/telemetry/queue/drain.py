@@ -14,20 +14,23 @@ Q3  What was drained is published as one object, Progress, so that a reader of i
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from tokenpak.telemetry.queue.chain import Chain
 from tokenpak.telemetry.queue.daywatch import DayWatch
+from tokenpak.telemetry.queue.meter import Meter
 from tokenpak.telemetry.queue.supply import Supply
 from tokenpak.telemetry.store.append import Appender
-from tokenpak.telemetry.store.dayfiles import DayFiles
+from tokenpak.telemetry.store.dayfiles import Contended, DayFiles
 from tokenpak.telemetry.store.days import LINE_HEAD, Run, day_of, split_days
 from tokenpak.telemetry.store.limits import Limits
 from tokenpak.telemetry.store.notes import CLOSED, DAMAGED, LIMITS, Note
 from tokenpak.telemetry.store.pieces import Piece
 from tokenpak.telemetry.store.segment import Segment
+from tokenpak.telemetry.store.totals import Totals
 
 SEGMENTS_A_STEP: Final = 40
 """80 MiB.  More cannot be pending with the default bound: each pass catches up."""
@@ -107,6 +110,10 @@ class Drain:
         watch: tells when lines of several days may be among them.
         sync: whether each append is forced to the disk.
         limits: beyond which records are dropped.
+        totals: where the counters of the pipeline are saved; None: nowhere.
+
+    Attributes:
+        meter: the counters of the pipeline.
 
     """
 
@@ -118,8 +125,11 @@ class Drain:
         *,
         sync: bool,
         limits: Limits | None = None,
+        totals: Totals | None = None,
     ) -> None:
         self.chain = chain
+        self.meter = Meter(chain.stream)
+        self._totals = totals
         self._day_files = day_files
         self._watch = watch
         self._sync = sync
@@ -130,6 +140,7 @@ class Drain:
         """Begin anew: in a forked child."""
         # A call of the parent's may be under way in the thread that forked.
         self._watch.reset(quiet=False)
+        self.meter.reset()
         self._begin()
 
     def _begin(self) -> None:
@@ -139,12 +150,16 @@ class Drain:
         """Whether end() was called: the spool is not ours any more."""
         self.left = self.lost = 0
         """Records that end() left to be recovered, and that it gave up."""
+        self.uncounted = False
+        """Whether the counters of the pipeline are lost: neither saved nor left."""
         self.starved = False
         """Whether the last append failed for want of disk space."""
         self.bounded = False
         """Whether the last append met a bound: not all of it had room."""
         self._supply: Supply | None = None
         self._under_way: _Batch | None = None  # an append whose end was not seen
+        self._tried: float | None = None  # since when a lock is waited for
+        self._took = (0.0, 0.0)  # the last append: seconds, and those of waiting
 
     @property
     def supply(self) -> Supply | None:
@@ -167,6 +182,7 @@ class Drain:
         if supply is None:
             supply = self._supply = Supply(head, self.chain.adopt_segment)
             self.progress = Progress(segment=head)
+            self.meter.attach(supply.spool)
         # Producers first: they don't wait for a disk or a lock.
         if not self.chain.closed:
             supply.provide(head, grow=self._may_grow(supply))
@@ -192,13 +208,28 @@ class Drain:
         if batch.day:
             self._under_way = batch
             self.chain.ease(batch.segments[-1], supply.tail)
-            self._appender(batch).append(batch.day, batch.pieces)
+            appender = self._appender(batch)
+            self._timed(lambda: appender.append(batch.day, batch.pieces))
             self._publish_noted(supply, batch)
         else:
             # Somebody wrote to the spool's file: nothing that we put there.
             self.chain.drops.add_many(DAMAGED, batch.lines)
             last = batch.pieces[-1]
             self._publish(supply, batch, (last.sequence, last.end), 0, {})
+
+    def _timed(self, append: Callable[[], object]) -> None:
+        began = time.monotonic()
+        if self._tried is None:
+            self._tried = began
+        try:
+            append()
+        except Contended:  # another attempt goes on waiting
+            raise
+        except BaseException:
+            self._tried = None
+            raise
+        self._took = time.monotonic() - began, began - self._tried
+        self._tried = None
 
     def _appender(self, batch: _Batch) -> Appender:
         notes = batch.segments[-1].spool.notes
@@ -256,7 +287,8 @@ class Drain:
         if note is None or (note.last, note.end) <= (first.sequence, first.start):
             return False  # it failed before it was noted
         self._under_way = batch
-        self._appender(batch).settle(lambda note: _from(batch.pieces, note))
+        appender = self._appender(batch)
+        self._timed(lambda: appender.settle(lambda note: _from(batch.pieces, note)))
         assert self._supply is not None
         self._publish_noted(self._supply, batch)
         return True
@@ -276,6 +308,8 @@ class Drain:
             size -= sum(p.end - p.start for p in _from(batch.pieces, note))
         drops = self.chain.drops
         given_up = {r: notes.drop_count(r) - drops.count(r) for r in LIMITS}
+        # Before anybody can see that the batch is in the log.
+        self.meter.appended(size, *self._took)
         self._publish(supply, batch, end, size, given_up)
 
     def _publish(
@@ -359,16 +393,35 @@ class Drain:
         while link is not None:
             spools.add(link.spool)
             link = link.next
+        if any(not spool.durable for spool in spools):
+            lost = records
+        self.chain.drops.add_many(CLOSED, lost)
+        # What is left to be recovered is saved by who recovers it.
+        saved = records > lost or self.save_counters(ended=True)
+        self.uncounted = not (saved or self._is_left())
         for spool in spools:
-            if records == 0:
+            if records == 0 and saved:
                 spool.remove()
             else:
                 spool.release()
-                lost = records if not spool.durable else lost
-        self.chain.drops.add_many(CLOSED, lost)
         self.left = records - lost
         self.lost = lost
         self.progress = self.progress._replace(segment=None, position=0)
+
+    def _is_left(self) -> bool:
+        try:
+            return self._supply is not None and self._supply.spool.exists()
+        except OSError:  # who changes its user cannot look at it, either
+            return False
+
+    def save_counters(self, *, ended: bool) -> bool:
+        """Save the counters of the pipeline; return False if they cannot be."""
+        if self._totals is None:
+            return True
+        head = self.chain.head
+        ident = 0 if head is None else head.spool.ident
+        reading = self.meter.reading(self.chain.drops.by_reason(), ident)
+        return self.meter.save(self._totals, reading, ended=ended)
 
     def empty(self) -> bool:
         """Return whether nothing is pending."""

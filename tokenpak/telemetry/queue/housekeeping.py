@@ -6,6 +6,7 @@ Each chore is bounded in one pass, so none keeps the records waiting for long.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Final
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.queue.drain import Drain
+from tokenpak.telemetry.queue.meter import Meters
 from tokenpak.telemetry.queue.recovery import orphan_candidates, recover_one
 from tokenpak.telemetry.queue.teller import Teller
 from tokenpak.telemetry.queue.trouble import Trouble
@@ -21,8 +23,16 @@ from tokenpak.telemetry.settings import Settings
 from tokenpak.telemetry.store.dayfiles import Contended, DayFiles
 from tokenpak.telemetry.store.files import NO_DESCRIPTOR, OsFiles
 from tokenpak.telemetry.store.limits import Limits
+from tokenpak.telemetry.store.meters import (
+    LEFT_OUT,
+    NOT_SAVED,
+    WRITE_ERRORS,
+    error_name,
+)
+from tokenpak.telemetry.store.names import METRICS_DIR
 from tokenpak.telemetry.store.notes import Notes
 from tokenpak.telemetry.store.spool import SpoolFile
+from tokenpak.telemetry.store.totals import Totals
 
 GIVE_BACK_AFTER: Final = 1.0
 """Seconds without a record after which the spool's free space is given back."""
@@ -45,6 +55,8 @@ class Housekeeping:
         drains: its queues.
         new_spool: makes another spool for a stream: durable, or None.
         limits: the bounds of the directory.
+        totals: where the counters of dead processes are saved.
+        meters: what is counted here.
         tell: records what is due of the logger's own; returns in how many seconds
             something is due again.
 
@@ -60,6 +72,8 @@ class Housekeeping:
         drains: list[Drain],
         new_spool: Callable[[str], SpoolFile | None],
         limits: Limits,
+        totals: Totals,
+        meters: Meters,
         tell: Callable[[], float],
     ) -> None:
         self._tell = tell
@@ -71,8 +85,12 @@ class Housekeeping:
         self._drains = drains
         self._new_spool = new_spool
         self._limits = limits
+        self._totals = totals
+        self._meters = meters
         self._teller = Teller(drains, day_files, encoder, trouble, limits)
-        self.upkeep = Upkeep(settings, files, day_files, trouble, self._own_notes)
+        self.upkeep = Upkeep(
+            settings, files, day_files, trouble, self._own_notes, count=meters.add
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -88,6 +106,7 @@ class Housekeeping:
         self._busy_at = now
         self._spare = False
         self._held_since: float | None = None
+        self._meters.reset()
         self.upkeep.reset()
 
     def _own_notes(self) -> list[Notes]:
@@ -104,6 +123,7 @@ class Housekeeping:
 
     def failed(self, error: OSError) -> None:
         """Tell of an error while draining."""
+        self._meters.add(WRITE_ERRORS, error_name(error))
         self._trouble.write_failed(self._settings.log_dir, error, self._kept())
 
     def _kept(self) -> str:
@@ -154,6 +174,7 @@ class Housekeeping:
             self._sync(now),
             self._give_back(now),
             self.upkeep.turn(),
+            self._meters.look(),
         ]
         return min(waits)
 
@@ -168,8 +189,12 @@ class Housekeeping:
                     path,
                     sync=self._settings.fsync == "batch",
                     limits=self._limits,
+                    totals=self._totals,
                 )
                 self.recovered += found.records
+                self._meters.add(LEFT_OUT, NOT_SAVED, found.unsaved)
+                if found.unsaved:
+                    self._tell_uncounted("a dead process")
                 if found.untold:
                     self._trouble.warn(
                         "recovered drops",
@@ -203,6 +228,36 @@ class Housekeeping:
         """End what goes on in the archive, and tell of the last drops."""
         self.upkeep.close()
         self._teller.tell_last()
+        self._meters.look()
+
+    def after_end(self) -> None:
+        """Tell what is lost: it is in no spool, and could not be written."""
+        self.tell_lost(
+            records=sum(drain.lost for drain in self._drains),
+            counters=any(drain.uncounted for drain in self._drains),
+        )
+
+    def tell_lost(self, *, records: int, counters: bool) -> None:
+        """Tell how many records of this process are lost, and whether its counters."""
+        if records:
+            self._trouble.warn(
+                "lost",
+                f"{records:,} record{'s'[: records != 1]} could not be written to "
+                f"{self._settings.log_dir} before the end, and had no spool to be left "
+                f"in: lost.",
+            )
+        if counters:
+            self._tell_uncounted("this process", logged=not records)
+
+    def _tell_uncounted(self, whose: str, *, logged: bool = True) -> None:
+        place = os.path.join(self._settings.log_dir, METRICS_DIR)
+        records = "Its records are in the log. " if logged else ""
+        self._trouble.warn(
+            "counters",
+            f"What {whose} had counted for the metrics of its pipeline could not be "
+            f"saved in {place}, and is missing in them. {records}Check that it is a "
+            f"directory that this user may write to.",
+        )
 
     @property
     def notices(self) -> int:
@@ -245,6 +300,7 @@ class Housekeeping:
         except OSError:  # no descriptor for its first mapping: later
             spool.remove()
         else:
+            drain.meter.attach(spool)  # first: whose the drops are
             drain.chain.drops.attach(spool.notes)
 
 

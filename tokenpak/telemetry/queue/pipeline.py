@@ -8,7 +8,7 @@ operations, so that a forked child can let go of everything at once (Q5).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from tokenpak.telemetry.capture.encode import Encoder
@@ -17,6 +17,7 @@ from tokenpak.telemetry.queue.chain import Chain, ForkGuard
 from tokenpak.telemetry.queue.daywatch import DayWatch, somebody_runs
 from tokenpak.telemetry.queue.drain import Drain, pending
 from tokenpak.telemetry.queue.housekeeping import Housekeeping
+from tokenpak.telemetry.queue.meter import Meters
 from tokenpak.telemetry.queue.supply import new_spool, open_chain
 from tokenpak.telemetry.queue.trouble import Trouble
 from tokenpak.telemetry.queue.writer import Writer
@@ -29,6 +30,7 @@ from tokenpak.telemetry.store.notes import LIMITS
 from tokenpak.telemetry.store.places import spool_directories
 from tokenpak.telemetry.store.segment import Segment
 from tokenpak.telemetry.store.spool import SpoolFile
+from tokenpak.telemetry.store.totals import Totals
 
 _LOOKS: Final = 100
 
@@ -64,6 +66,8 @@ class Pipeline:
         tell: records what is due of the logger's own, at the end of the process
             (True) all; returns in how many seconds something is due again.
         at_first: what else is done with the first record, which waits for files anyway.
+        suppressed: how many errors were held back on purpose, by reason; None: none
+            ever is.
 
     """
 
@@ -74,6 +78,7 @@ class Pipeline:
         in_child: Callable[[], None],
         tell: Callable[[bool], float] = lambda _: float("inf"),
         at_first: Callable[[], None] = _nothing,
+        suppressed: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
         self._settings = settings
         self._in_child = in_child
@@ -87,6 +92,7 @@ class Pipeline:
             settings.log_dir, settings.max_day_bytes, settings.max_dir_bytes
         )
         self._trouble = Trouble()
+        totals = Totals(self._files, settings.log_dir)
         self._closed: bool | None = None
         self._writer = Writer(settings.linger)
         self.chains = {
@@ -109,9 +115,11 @@ class Pipeline:
                 ),
                 sync=settings.fsync == "batch",
                 limits=self._limits,
+                totals=totals,
             )
             for chain in self.chains.values()
         ]
+        self._meters = Meters(self._drains, suppressed)
         self._housekeeping = Housekeeping(
             settings,
             self._files,
@@ -121,6 +129,8 @@ class Pipeline:
             self._drains,
             self._durable_spool,
             self._limits,
+            totals,
+            self._meters,
             lambda: tell(False),
         )
         self._writer.attach(self._drains, self._housekeeping)
@@ -164,6 +174,12 @@ class Pipeline:
             f"yet in the log may be lost when this process is killed. {advice}.",
         )
 
+    def begin(self, stream: str) -> None:
+        """Open the spool of *stream*, and start the writer.  Any thread."""
+        if self._closed is None and not self.chains[stream].closed:
+            self.chains[stream].open()
+            self._writer.answer()
+
     def know_of_forks(self) -> None:
         """Be told of forks from now on, and not from the first record on."""
         process.register(self)
@@ -176,7 +192,9 @@ class Pipeline:
         """Return whether all accepted before is in the log, within *timeout* s."""
         if self._closed is not None:
             return self._closed
-        return self._writer.flush(timeout)
+        flushed = self._writer.flush(timeout)
+        self._meters.look()
+        return flushed
 
     def close(self, timeout: float | None) -> bool:
         """Flush, accept no more, end the writer.  Idempotent."""
@@ -273,7 +291,24 @@ class Pipeline:
         """Bring what is pending into the log, within the time of the setting."""
         if self._pid == os.getpid() and self._closed is None:
             self._tell(True)
-            self._writer.flush(self._settings.exit_timeout)
+            flushed = self._writer.flush(self._settings.exit_timeout)
+            self._meters.look()
+            lost, counted = 0, True
+            for drain in self._drains:
+                # Nobody will find the counters of a queue in memory, nor its records.
+                # The spool of one that the writer has not come to is still to be
+                # recovered, and what is counted in it then may come once more.
+                supply, head = drain.supply, drain.chain.head
+                if supply is None:
+                    durable = head is not None and head.spool.durable
+                    counted &= drain.save_counters(ended=not durable) or durable
+                else:
+                    durable = supply.durable
+                    counted &= durable or drain.save_counters(ended=True)
+                if not (durable or flushed):
+                    lost += pending(drain.progress, head)[0]
+            # Here and not in the writer's thread, which may not come to it.
+            self._housekeeping.tell_lost(records=lost, counters=not counted)
             self._housekeeping.upkeep.quit(
                 self._writer.answer, self._settings.exit_timeout
             )

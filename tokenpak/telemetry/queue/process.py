@@ -55,10 +55,12 @@ def register(participant: Participant) -> None:
                 before=_before, after_in_parent=_parent, after_in_child=_child
             )
         _hooked.append("fork and exit")
-    util: Any = sys.modules.get("multiprocessing.util")
-    if util is not None and os.getpid() not in _finalizers:
+    # Not there while another thread is importing it: this is then no process that it
+    # has made, and atexit runs.
+    finalize: Any = getattr(sys.modules.get("multiprocessing.util"), "Finalize", None)
+    if finalize is not None and os.getpid() not in _finalizers:
         # Higher priorities run first; the pool's and the queues' own are at most 15.
-        _finalizers[os.getpid()] = util.Finalize(None, _exit, exitpriority=5)
+        _finalizers[os.getpid()] = finalize(None, _exit, exitpriority=5)
 
 
 def unregister(participant: Participant) -> None:

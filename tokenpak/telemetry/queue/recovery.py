@@ -3,8 +3,8 @@ Append what dead processes had accepted, exactly once (Q1).
 
 Whoever gets the lock of a spool is its owner: the process that made it is dead.  The
 new owner settles the newest note, appends what was accepted and not consumed, with
-notes of its own, and deletes the spool.  It may itself be killed at any point: the
-next one goes on from the notes.
+notes of its own, saves the dead one's counters (M1) and deletes the spool.  It may
+itself be killed at any point: the next one goes on from the notes.
 
 After a power failure, the spool may be older than the log, and pages of it missing: of
 a spool of another boot, only lines that the log lacks are appended (see store/replay).
@@ -26,8 +26,19 @@ from tokenpak.telemetry.store.append import Appender
 from tokenpak.telemetry.store.boot import current_boot
 from tokenpak.telemetry.store.dayfiles import Contended, DayFiles
 from tokenpak.telemetry.store.days import split_days
-from tokenpak.telemetry.store.files import OsFiles
+from tokenpak.telemetry.store.files import NO_DESCRIPTOR, OsFiles
 from tokenpak.telemetry.store.limits import Limits
+from tokenpak.telemetry.store.meters import (
+    BEFORE,
+    COUNTER_AT,
+    DAMAGED_LINES,
+    MAGIC,
+    MOST,
+    RECORDS,
+    RECOVERED,
+    SPOOLS,
+    parse,
+)
 from tokenpak.telemetry.store.notes import Notes
 from tokenpak.telemetry.store.orphan import pieces_of, unconsumed
 from tokenpak.telemetry.store.pieces import Piece, count_lines
@@ -35,9 +46,12 @@ from tokenpak.telemetry.store.places import spool_directories, used_by_group
 from tokenpak.telemetry.store.replay import is_record, missing
 from tokenpak.telemetry.store.segment import Segment
 from tokenpak.telemetry.store.spool import SpoolFile, remove_unborn, spool_paths
+from tokenpak.telemetry.store.totals import Totals
 
 Missing = Callable[[str, Iterable[bytes]], list[bool]]
 """Of a day, and lines of it: for each line whether the log lacks it."""
+SAVE_PATIENCE: Final = 0.02
+"""Seconds that are waited for whoever saves counters."""
 PATIENCE: Final = 10.0
 """Seconds that recover() waits for a day file's lock."""
 
@@ -55,6 +69,8 @@ class Recovered(NamedTuple):
     """Spools that could not be read, with the reason."""
     untold: int = 0
     """Records that were dropped, and the log has no room to be told of it."""
+    unsaved: int = 0
+    """Spools whose counters could not be saved; recover() leaves them to others."""
 
     def plus(self, other: Recovered) -> Recovered:
         """Return the sum of both."""
@@ -64,23 +80,29 @@ class Recovered(NamedTuple):
             self.damaged + other.damaged,
             self.left + other.left,
             self.untold + other.untold,
+            self.unsaved + other.unsaved,
         )
 
 
-def recover(log_dir: str, spool_dir: str | None = None) -> Recovered:
+def recover(
+    log_dir: str, spool_dir: str | None = None, *, patience: float = PATIENCE
+) -> Recovered:
     """
     Append the records of all dead processes of *log_dir*.
 
     Spools whose process lives are left alone.  Any number of processes may recover at
-    the same time.
+    the same time.  A spool whose counters cannot be saved here is emptied, and left to
+    a process that logs, which counts and tells what it cannot save either.
 
     Args:
         log_dir: the log directory.
         spool_dir: as the setting; None: ``$TOKENPAK_SPOOL_DIR``, else where it belongs.
+        patience: seconds to wait for the lock of a day file; by default 10.  Once that
+            was in vain, the other spools are tried, but no longer waited for.
 
     Raises:
         OSError: the log cannot be written; nothing is lost, it can be repeated.
-        TimeoutError: somebody holds the lock of a day file for 10 s.
+        TimeoutError: somebody holds the lock of a day file for that long.
 
     """
     settings = resolve_settings({"log_dir": log_dir, "spool_dir": spool_dir})
@@ -90,32 +112,50 @@ def recover(log_dir: str, spool_dir: str | None = None) -> Recovered:
     day_files = DayFiles(files, settings.log_dir)
     encoder = Encoder(settings.max_line_bytes)
     limits = Limits(settings.log_dir, settings.max_day_bytes, settings.max_dir_bytes)
+    totals = Totals(files, settings.log_dir)
     total = Recovered()
+    held: list[str] = []
     try:
         for path in orphan_candidates(settings.log_dir, settings.spool_dir):
             found = _patiently(
                 path,
                 lambda path: recover_one(
-                    files, day_files, encoder, path, limits=limits
+                    files,
+                    day_files,
+                    encoder,
+                    path,
+                    limits=limits,
+                    totals=totals,
+                    keep_unsaved=True,
                 ),
+                0.0 if held else patience,
             )
-            total = total.plus(found)
+            if found is None:
+                held.append(path)
+            else:
+                total = total.plus(found)
     finally:
         day_files.close()
+    if held:
+        more = f" (and of {len(held) - 1:,} more)" if len(held) > 1 else ""
+        raise TimeoutError(
+            f"another process has held the lock of the log file that the records in "
+            f"{held[0]}{more} belong to for over {patience:g} s"
+        )
     return total
 
 
-def _patiently(path: str, recover_path: Callable[[str], Recovered]) -> Recovered:
-    deadline = time.monotonic() + PATIENCE
+def _patiently(
+    path: str, recover_path: Callable[[str], Recovered], patience: float
+) -> Recovered | None:
+    """Return what was recovered; None: the lock of a day file was held throughout."""
+    deadline = time.monotonic() + patience
     while True:
         try:
             return recover_path(path)
         except Contended:
-            if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"another process has held the lock of the log file that the "
-                    f"records in {path} belong to for over {PATIENCE:.0f} s"
-                ) from None
+            if time.monotonic() >= deadline:
+                return None
             time.sleep(jittered(0.001, 0.01))
 
 
@@ -134,6 +174,8 @@ def recover_one(
     *,
     sync: bool = False,
     limits: Limits | None = None,
+    totals: Totals | None = None,
+    keep_unsaved: bool = False,
 ) -> Recovered:
     """
     Recover the spool at *path*, if its owner is dead.
@@ -145,6 +187,8 @@ def recover_one(
         path: of the spool.
         sync: whether each append is forced to the disk.
         limits: beyond which records are dropped.
+        totals: where its counters of the pipeline are saved; None: nowhere.
+        keep_unsaved: whether it is left, empty, if these cannot be saved.
 
     Raises:
         Contended, OSError: try again; nothing is lost.
@@ -171,13 +215,50 @@ def recover_one(
                 if not append_notice(day_files, notes.stream, line, limits):
                     untold += drops.total - drops.told
                 notes.set_told(drops.reason, drops.total)
-        done = True
+        found = found.plus(Recovered(untold=untold))
+        saved = True
+        if totals is not None:
+            try:
+                saved = _save_counters(spool, found, totals)
+            except Contended:
+                # Nothing is pending in it any more: it is deleted another time.
+                return found
+        done = saved or not keep_unsaved
+        found = found.plus(Recovered(spools=done, unsaved=not saved))
     finally:
         if done:
             spool.remove()
         else:
             spool.release()
-    return found.plus(Recovered(spools=1, untold=untold))
+    return found
+
+
+def _save_counters(spool: SpoolFile, found: Recovered, totals: Totals) -> bool:
+    """
+    Save what the dead process has counted, and what was *found*, as one.
+
+    Return False if it cannot be; raises Contended: somebody saves for long, or there is
+    no descriptor for it now.
+    """
+    notes, words = spool.notes, spool.counters
+    if words[0] in {0, MAGIC}:
+        # First into the spool, which is ours now: who dies before it is deleted is
+        # followed by one who finds no record in it.
+        records = BEFORE + COUNTER_AT[RECOVERED, RECORDS]
+        words[records] = min(words[records] + found.records, MOST)  # may be damaged
+        damaged = BEFORE + COUNTER_AT[RECOVERED, DAMAGED_LINES]
+        words[damaged] = max(words[damaged], found.damaged)
+        words[BEFORE + COUNTER_AT[RECOVERED, SPOOLS]] = 1
+        words[1] = words[1] or spool.ident
+        words[0] = MAGIC
+    read = parse(words, notes.drops(), notes.stream, spool.ident)
+    try:
+        totals.fold([read], ended=True, timeout=SAVE_PATIENCE)
+    except OSError as error:
+        if error.errno in NO_DESCRIPTOR:
+            raise Contended from error
+        return False
+    return True
 
 
 def empty_orphan(

@@ -33,6 +33,13 @@ from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.entries import CAN_ARCHIVE, Entries
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.manage import older_than
+from tokenpak.telemetry.store.meters import (
+    ARCHIVE_RUNS,
+    DONE,
+    FAILED,
+    NOTHING,
+    PUT_OFF,
+)
 from tokenpak.telemetry.store.names import ARCHIVE_DIR, parse_log_name
 from tokenpak.telemetry.store.notes import Notes
 from tokenpak.telemetry.store.retention import Pruner, today_is_credible
@@ -60,6 +67,10 @@ QUIT_TIMEOUT: Final = 1.0
 _NEVER: Final = float("inf")
 
 
+def _nowhere(_name: str, _label: str) -> None:
+    """Count nothing."""
+
+
 class Upkeep:
     """
     For one writer.  Its thread only, but for quit().
@@ -71,6 +82,7 @@ class Upkeep:
         trouble: its warnings.
         own: the notes of its spools.
         entries: operations on names.
+        count: counts something of meters.COUNTERS.
 
     """
 
@@ -82,6 +94,7 @@ class Upkeep:
         trouble: Trouble,
         own: Callable[[], Iterable[Notes]],
         entries: Entries | None = None,
+        count: Callable[[str, str], None] = _nowhere,
     ) -> None:
         self._settings = settings
         self._files = files
@@ -89,6 +102,7 @@ class Upkeep:
         self._trouble = trouble
         self._own = own
         self._disk = entries or Entries(files)
+        self._count = count
         self.reset()
 
     def reset(self) -> None:
@@ -128,6 +142,7 @@ class Upkeep:
         except Exception as error:
             self._steps = None
             self._due = time.monotonic() + jittered(*AGAIN)
+            self._count(ARCHIVE_RUNS, FAILED)
             reason = getattr(error, "strerror", None) or str(error)
             self._warn(getattr(error, "filename", "") or self._settings.log_dir, reason)
             return self._due - time.monotonic()
@@ -186,6 +201,7 @@ class Upkeep:
         yield from self._prune()
 
     def _tell_archived(self, result: Archived) -> None:
+        self._count(ARCHIVE_RUNS, _outcome(result))
         if result.files:
             self._trouble.inform(
                 f"Archived {len(result.files):,} log file(s) in "
@@ -266,6 +282,15 @@ class Upkeep:
             self._clocks = clocks
             return False
         return ran >= EVEN[0]
+
+
+def _outcome(result: Archived) -> str:
+    """Return what a look came to: the worst of it."""
+    if result.failed:
+        return FAILED
+    if result.put_off:
+        return PUT_OFF
+    return DONE if result.files else NOTHING
 
 
 def _aside(work: Callable[[], None]) -> Iterator[int]:

@@ -75,6 +75,9 @@ class Chores(Protocol):
     def before_end(self) -> None:
         """Do what is to be in the log when the thread ends."""
 
+    def after_end(self) -> None:
+        """Tell what the end has lost."""
+
     def contended(self) -> None:
         """Tell if another process has held a lock for long."""
 
@@ -408,13 +411,26 @@ class Writer:
             return False
         self._answer_flushes()
         assert self._chores is not None
-        self._chores.before_end()
-        for drain in self._drains:
-            drain.end()
+        leaves: BaseException | None = None
+        for step in (
+            self._chores.before_end,
+            *(drain.end for drain in self._drains),
+            self._chores.after_end,
+        ):
+            # All of them, whatever comes: another thread would meet it again, for ever.
+            try:
+                try:
+                    step()
+                except Exception as error:
+                    self._chores.broken(error)
+            except BaseException as reason:  # a logging handler may call sys.exit
+                leaves = reason
         self.ended = True
         replies = [*(f.reply for f in self._flushes), *(s.reply for s in self._stops)]
         for reply in replies:
             reply.put(empty)
+        if leaves is not None:
+            raise leaves
         return True
 
     def _refuse_tokens(self) -> None:

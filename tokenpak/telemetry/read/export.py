@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.read.filter import Query
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from tokenpak.telemetry.read.order import Rows
     from tokenpak.telemetry.read.records import Damage
     from tokenpak.telemetry.read.render import Shape
+
+
+Told = tuple[int, dict[str, int], list[tuple[str, int, str]]]
+"""A Tally as a helper tells it, see ``worker``."""
 
 
 class Writable(Protocol):
@@ -57,13 +61,17 @@ class Exported:
     unreadable: tuple[UnreadableFile, ...]
 
 
-@dataclass(slots=True)
 class Tally:
     """What was written, and what was skipped."""
 
-    records: int = 0
-    malformed: Counter[str] = field(default_factory=Counter)
-    unreadable: list[UnreadableFile] = field(default_factory=list)
+    # Neither this nor Plan is a dataclass: to make one takes as long as to load a
+    # module, each time that a command starts.
+    __slots__ = ("malformed", "records", "unreadable")
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.malformed: Counter[str] = Counter()
+        self.unreadable: list[UnreadableFile] = []
 
     def note(self, damage: Damage) -> None:
         """Count *damage*."""
@@ -72,15 +80,20 @@ class Tally:
         else:
             self.unreadable.append(damage)
 
-    def add(self, other: Tally) -> None:
-        """Add what another process has done."""
-        self.records += other.records
-        self.malformed.update(other.malformed)
-        self.unreadable += other.unreadable
+    def told(self) -> Told:
+        """Return all of it as numbers and text, for another process."""
+        unreadable = [(each.file, each.offset, each.reason) for each in self.unreadable]
+        return self.records, dict(self.malformed), unreadable
+
+    def add_told(self, told: Told) -> None:
+        """Add what another process has done and told."""
+        records, malformed, unreadable = told
+        self.records += records
+        self.malformed.update(malformed)
+        self.unreadable += [UnreadableFile(*each) for each in unreadable]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """
     What an export is to do.
 
@@ -90,6 +103,7 @@ class Plan:
         form: the format.
         fields: of each row; None: all.
         raw: whether formulas are left as they are.
+        fork: whether helpers may be forks.
 
     """
 
@@ -98,6 +112,7 @@ class Plan:
     form: Format = "json"
     fields: tuple[str, ...] | None = None
     raw: bool = False
+    fork: bool = False
 
     def shape(self) -> Shape:
         """Return the shape of what is written."""
@@ -114,6 +129,7 @@ def export_records(
     fields: Sequence[str] | None = None,
     raw: bool = False,
     processes: int | None = 1,
+    fork: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Exported:
     """
@@ -134,6 +150,9 @@ def export_records(
             they are; by default they get an apostrophe in front.
         processes: how many to use at most, if *out* is a file or pipe and there is much
             to read; None: as many as there are processors; by default one.
+        fork: whether these may be forks of this process, which start sooner than fresh
+            interpreters; they are while it has one thread, on Linux.  They hold copies
+            of its descriptors until the end.  By default not.
         progress: is told how many bytes of the files were read, again and again.
 
     Raises:
@@ -150,6 +169,7 @@ def export_records(
         form=form,
         fields=_checked(fields),
         raw=raw,
+        fork=fork,
     )
     if form == "parquet":
         # Imported here: duckdb is an extra.
@@ -205,6 +225,7 @@ def export_to_file(
     fields: Sequence[str] | None = None,
     raw: bool = False,
     processes: int | None = 1,
+    fork: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Exported:
     """
@@ -229,6 +250,7 @@ def export_to_file(
             fields=fields,
             raw=raw,
             processes=processes,
+            fork=fork,
             progress=progress,
         )
 

@@ -11,6 +11,7 @@ own day's records (S3); and what ``needles`` rules out by the bytes of a line, t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, Final
@@ -59,8 +60,9 @@ class Query:
         last: so many records, the last in time; at most MOST_LAST; None for all.
 
     Raises:
-        SettingError: there is no such stream, *since* is after *until*, a condition
-            is none, *limit* or *last* is no such number, or both are given.
+        SettingError: there is no such stream, *since* or *until* is no time of the
+            years 1 to 9999 in UTC, *since* is after *until*, a condition is none,
+            *limit* or *last* is no such number, or both are given.
 
     """
 
@@ -80,6 +82,8 @@ class Query:
         if self.stream not in QUERY_STREAMS:
             expected = f"one of {', '.join(QUERY_STREAMS)}"
             raise SettingError("stream", self.stream, expected)
+        _checked_time("since", self.since)
+        _checked_time("until", self.until)
         first, last = self.bounds()
         if first > last:
             raise SettingError(
@@ -89,15 +93,18 @@ class Query:
             value = getattr(self, name)
             if not isinstance(value, str | None):
                 raise SettingError(name, repr(value), "text")
-        given = [self.where] if isinstance(self.where, str) else self.where
+        given: Any = [self.where] if isinstance(self.where, str) else self.where
+        if not isinstance(given, Iterable):
+            raise SettingError("where", given, "conditions like duration_ms>1000")
         where = [parse_where(c) if isinstance(c, str) else c for c in given]
+        for condition in where:
+            if not isinstance(condition, Condition):
+                expected = "a condition like duration_ms>1000"
+                raise SettingError("where", condition, expected)
         # Frozen for everybody else: text is taken for convenience.
         object.__setattr__(self, "where", tuple(where))
-        if self.limit is not None and self.limit < 0:
-            raise SettingError("limit", str(self.limit), "a number from 0 on")
-        if self.last is not None and not 0 <= self.last <= MOST_LAST:
-            expected = f"a number from 0 to {MOST_LAST:,}"
-            raise SettingError("last", str(self.last), expected)
+        _checked_count("limit", self.limit)
+        _checked_count("last", self.last, MOST_LAST)
         if self.limit is not None and self.last is not None:
             raise SettingError("last", str(self.last), "either limit or last, not both")
 
@@ -223,6 +230,27 @@ def _instant(
     if isinstance(when, datetime):
         return in_utc(when)
     return datetime.combine(when, time_of_day, UTC)
+
+
+def _checked_time(name: str, when: Any) -> None:
+    """Raise SettingError unless *when* is a day or an instant that UTC has."""
+    if not isinstance(when, date | None):
+        expected = "a date or a datetime; parse_when() makes one of text"
+        raise SettingError(name, when, expected)
+    try:
+        _instant(when, time.min, _FIRST)
+    except OverflowError:  # an offset can lead beyond the first and the last year
+        expected = "a time between the years 1 and 9999 in UTC"
+        raise SettingError(name, str(when), expected) from None
+
+
+def _checked_count(name: str, count: Any, most: int | None = None) -> None:
+    if count is None or (
+        type(count) is int and count >= 0 and (most is None or count <= most)
+    ):
+        return
+    span = "from 0 on" if most is None else f"from 0 to {most:,}"
+    raise SettingError(name, str(count), f"a number {span}")
 
 
 def canonical(when: datetime) -> str:

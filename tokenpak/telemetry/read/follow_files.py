@@ -107,6 +107,7 @@ class FollowedFiles:
         self._known: set[Key] = set()
         self._absent: set[Key] = set()
         self._next = 0  # in _followed, of those that are looked at in turn
+        self._beginning, self._hidden, self._told = True, False, ""
         self._stamp: tuple[int, int] | None = None
         self._listed_at = self._listing_took = 0.0
         self.up_to_date = True
@@ -114,6 +115,7 @@ class FollowedFiles:
         self.archived: list[LogFile] = []
         """The parts in the archive, compressed, at the beginning."""
         self._begin()
+        self._beginning = False
 
     def close(self) -> None:
         """Let go of the files.  Idempotent."""
@@ -226,9 +228,17 @@ class FollowedFiles:
         return [
             file
             for stream in self._streams
-            for file in list_log_files(self._log_dir, f"{stream}-")
-            if self._covers(file.day)
+            for file in list_log_files(self._log_dir, f"{stream}-", self._hide)
+            if self._covers(file.day) and not (self._hidden and self._is_archived(file))
         ]
+
+    def _hide(self, path: str, error: OSError) -> None:
+        """Go without an archive that cannot be listed at the beginning."""
+        if not (self._hidden or self._beginning):
+            raise error  # for a while, it may be: to tell what is new there, all counts
+        if not self._hidden:
+            self._on_problem(UnreadableFile(path, 0, error.strerror or str(error)))
+        self._hidden = True
 
     def _look(self) -> tuple[int, int]:
         return _changed(self._log_dir), _changed(self._archive)
@@ -247,13 +257,16 @@ class FollowedFiles:
             files = self._list()
         except OSError as e:
             self._stamp, self.up_to_date = None, False
-            if not isinstance(e, FileNotFoundError):
-                reason = e.strerror or str(e)
-                self._on_problem(UnreadableFile(self._log_dir, 0, reason))
+            place, reason = e.filename or self._log_dir, e.strerror or str(e)
+            told = f"{place}: {reason}"
+            if not isinstance(e, FileNotFoundError) and told != self._told:
+                self._on_problem(UnreadableFile(place, 0, reason))
+                self._told = told  # once, not at each look
             return
         finally:
             self._listed_at = time.monotonic()
             self._listing_took = self._listed_at - now
+        self._told = ""
         yield from self._sort_out(files)
 
     def _sort_out(self, files: list[LogFile]) -> Iterator[tuple[LogFile, Block]]:

@@ -25,7 +25,7 @@ import os
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tokenpak.telemetry.errors import SpoolError
 from tokenpak.telemetry.read.lines import split_lines
@@ -81,6 +81,9 @@ class FollowedSpools:
         streams: of which streams.
         spool_dir: as the setting; None: ``$TOKENPAK_SPOOL_DIR``, else where it belongs.
         on_problem: is told of what cannot be read.
+        key: hashes a line; one that other processes know, too, for as_data().
+        most: lines that were shown and are not in the log yet; what is behind so many
+            waits until some of them are.  None: no bound but the queue's own.
 
     """
 
@@ -90,7 +93,12 @@ class FollowedSpools:
         streams: Iterable[str],
         spool_dir: str | None,
         on_problem: Callable[[UnreadableFile], None],
+        *,
+        key: Callable[[bytes], int] = hash,
+        most: int | None = None,
     ) -> None:
+        self._key = key
+        self._most = most
         settings = resolve_settings({"log_dir": log_dir, "spool_dir": spool_dir})
         self._log_dir = settings.log_dir
         self._spool_dir = settings.spool_dir
@@ -132,7 +140,7 @@ class FollowedSpools:
         """Return whether *line*, of the log, is to be shown: the second step."""
         if not self._shown and not self._expected:
             return True
-        key = hash(line)
+        key = self._key(line)
         if self._shown.get(key, 0) > self._passed.get(key, 0):
             self._passed[key] += 1
             return False
@@ -164,7 +172,7 @@ class FollowedSpools:
             if not isinstance(item, tuple):
                 yield item
                 continue
-            key = hash(item[2])
+            key = self._key(item[2])
             if self._met.get(key, 0) > 0:
                 self._met[key] -= 1
                 continue
@@ -189,6 +197,40 @@ class FollowedSpools:
                         counts.pop(key, None)
         self._gone.clear()
 
+    def as_data(self) -> dict[str, Any]:
+        """Return what restore() takes, of what JSON knows; between two looks."""
+        return {
+            "spools": [
+                [spool.path, *spool.seen, [[*at, key] for at, key in spool.shown]]
+                for spool in (*self._spools.values(), *self._gone)
+                if spool.shown or spool.seen > (0, 0)
+            ],
+            "passed": [[key, count] for key, count in self._passed.items()],
+        }
+
+    def restore(self, data: Any) -> None:
+        """
+        Take over what as_data() gave, in another process with the same *key*.
+
+        Raises:
+            KeyError, TypeError, ValueError: it did not.
+
+        """
+        spools = {}
+        for path, sequence, offset, shown in data["spools"]:
+            spool = _Spool(str(path), SpoolGlance(str(path), keep_open=False))
+            spool.seen = int(sequence), int(offset)
+            spool.shown.extend(((int(a), int(b)), int(key)) for a, b, key in shown)
+            spools[spool.path] = spool
+        passed = Counter({int(key): int(count) for key, count in data["passed"]})
+        self._spools, self._passed = spools, passed
+        self._shown = Counter(key for s in spools.values() for _, key in s.shown)
+
+    def _is_full(self) -> bool:
+        if self._most is None:
+            return False
+        return self._shown.total() + self._expected.total() >= self._most
+
     def _let_go(self) -> None:
         for _, view, _, _ in self._looks:
             view.close()
@@ -212,13 +254,18 @@ class FollowedSpools:
                 return
             begin = max(view.begin, spool.seen)
             end = begin
+            full = False
             for lines, block in _blocks(view, begin, _END):
+                if full := self._is_full():
+                    break
                 for line in block.lines:
-                    self._expected[hash(line)] += 1
+                    self._expected[self._key(line)] += 1
                 base = view.offset_of(lines._replace(start=0))
                 end = lines.sequence, end_of(block) - base
             spool.begin, spool.seen = view.begin, end
             spool.glance.remember(view.places_behind(end))
+            if full:
+                spool.glance.look_again()
             if end > begin:
                 self._looks.append((spool, view, begin, end))
                 return

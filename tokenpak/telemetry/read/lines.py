@@ -49,11 +49,20 @@ class Block(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """What a Block is made of: the same lines in one piece, with newlines between."""
+    """What a Block is made of: the same lines where they lie, with newlines between."""
 
     offset: int
     data: bytes
+    start: int
+    """Where in *data* they begin."""
+    stop: int
+    """Where in *data* they end; behind it is the newline, if one ends them."""
     end: Literal["newline", "file", "limit"]
+
+    @property
+    def size(self) -> int:
+        """Bytes, with the newline at the end."""
+        return self.stop - self.start + (self.end == "newline")
 
 
 def split_lines(chunks: Iterable[bytes], *, limit: int = LINE_LIMIT) -> Iterator[Block]:
@@ -70,14 +79,20 @@ def split_lines(chunks: Iterable[bytes], *, limit: int = LINE_LIMIT) -> Iterator
 
 def split_stretch(stretch: Stretch) -> Block:
     """Return the lines of *stretch*."""
-    offset, data, end = stretch
+    offset, data, start, stop, end = stretch
+    data = data[start:stop]
     return Block(offset, data.split(b"\n") if end == "newline" else [data], end)
 
 
 def whole_lines(
     chunks: Iterable[bytes], *, limit: int = LINE_LIMIT
 ) -> Iterator[Stretch]:
-    """Put *chunks* together so that none ends inside a line, as split_lines() does."""
+    """
+    Find the whole lines of *chunks*, as split_lines() does.
+
+    Only a line that is cut by the end of a chunk is put together; all others are left
+    where they are, uncopied.
+    """
     kept_bytes = min(KEPT_BYTES, limit // 16)
     # The line under way, in pieces: joining it anew for each chunk would take
     # quadratic time.
@@ -85,31 +100,40 @@ def whole_lines(
     size = 0
     offset = 0
     for chunk in chunks:
-        held.append(chunk)
-        size += len(chunk)
-        if b"\n" in chunk:
-            # Only the beginning of this chunk is joined to what is held: it is large.
-            end = chunk.rindex(b"\n")
-            held[-1] = chunk[:end]
-            rest = chunk[end + 1 :]
-            data = held[0] if len(held) == 1 else b"".join(held)
-            yield Stretch(offset, data, "newline")
-            offset += len(data) + 1
-        elif size > (limit if held[0].startswith(b"{") else limit // 8):
+        stop = chunk.rfind(b"\n")
+        if stop >= 0:
+            start = 0
+            if held:
+                start = chunk.find(b"\n") + 1
+                held.append(chunk[: start - 1])
+                data = b"".join(held)
+                # While somebody works on it, it is held once.
+                held.clear()
+                yield Stretch(offset, data, 0, len(data), "newline")
+                offset += len(data) + 1
+                del data
+            if start <= stop:
+                yield Stretch(offset, chunk, start, stop, "newline")
+                offset += stop - start + 1
+            rest = chunk[stop + 1 :]
+        else:
+            held.append(chunk)
+            size += len(chunk)
+            if size <= (limit if held[0].startswith(b"{") else limit // 8):
+                continue
             data = b"".join(held)
+            held.clear()
             cut = data.find(RECORD_START, len(data) - kept_bytes)
             if cut < 0:
                 cut = len(data) - len(RECORD_START) + 1
-            rest = data[cut:]
-            yield Stretch(offset, data[:cut], "limit")
+            data, rest = data[:cut], data[cut:]
+            yield Stretch(offset, data, 0, cut, "limit")
             offset += cut
-        else:
-            continue
-        del data
+            del data
         held = [rest] if rest else []
         size = len(rest)
     if size:
-        yield Stretch(offset, b"".join(held), "file")
+        yield Stretch(offset, b"".join(held), 0, size, "file")
 
 
 __all__ = [

@@ -30,14 +30,20 @@ class Logs:
         query: its streams are read, and only days that it covers.
 
     Raises:
-        OSError: *log_dir*, or its archive, cannot be listed.
+        OSError: *log_dir* cannot be listed.
 
     """
 
     def __init__(self, log_dir: str, query: Query) -> None:
         self._directories = [
-            LogDirectory(log_dir, stream, query.covers) for stream in query.streams
+            LogDirectory(log_dir, stream, query.covers, partial=True)
+            for stream in query.streams
         ]
+        self.unreadable: list[UnreadableFile] = list(
+            # Of all streams it is the same one.
+            {each: None for place in self._directories for each in place.unreadable}
+        )
+        """The archive, if it cannot be listed: then all else is read."""
 
     def days(self) -> list[date]:
         """Return the days of which there were files, in order."""
@@ -58,6 +64,10 @@ class Logs:
             )
 
 
+def pass_over(_path: str, _error: OSError) -> None:
+    """Do nothing about an archive that cannot be listed: it is told when it is read."""
+
+
 def sizes_of(log_dir: str, query: Query) -> tuple[int, int]:
     """
     Return the bytes that *query* has to read, and about how many of log they hold.
@@ -67,7 +77,7 @@ def sizes_of(log_dir: str, query: Query) -> tuple[int, int]:
 
     """
     size = held = 0
-    for file in list_log_files(log_dir):
+    for file in list_log_files(log_dir, on_problem=pass_over):
         if file.stream in query.streams and query.covers(file.day):
             try:
                 part = os.lstat(file.path).st_size
@@ -78,4 +88,4 @@ def sizes_of(log_dir: str, query: Query) -> tuple[int, int]:
     return size, held
 
 
-__all__ = ["Logs", "sizes_of"]
+__all__ = ["Logs", "pass_over", "sizes_of"]

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from tokenpak.telemetry.read.filter import canonical
-from tokenpak.telemetry.read.lines import Block
+from tokenpak.telemetry.read.lines import Block, split_stretch
+from tokenpak.telemetry.read.search import finder
 from tokenpak.telemetry.read.when import STAMP
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ _STAMP: Final = re.compile(f'{{"timestamp":"({STAMP})"'.encode()).match
 _STAMPED: Final = b'"timestamp"'
 _ESCAPED: Final = b"\\u00"
 """How an ASCII character is escaped, other than by a letter."""
+_QUOTE: Final = ord('"')
+_MOST_HALVES: Final = 2
+"""For so many first digits of codes, a search for each costs less than to pass over
+the escapes of control characters, of which colours on a terminal are made."""
 
 
 class Screen:
@@ -55,55 +60,68 @@ class Screen:
         self._needles = texts
         # The longest is the one that is found fastest, and least often.
         self._first = texts[0] if texts else b""
-        self._escapes = _escapes(texts)
+        self._escapes = _escapes(self._first)
         self._hidden = _hidden(texts)
         self._bounds: tuple[bytes, bytes] | None = None
+        """Of the timestamps, as the logger writes them."""
         if query.since is not None or query.until is not None:
             first, last = query.bounds()
             self._bounds = canonical(first).encode(), canonical(last).encode()
+        self._simple = len(texts) == 1 and self._bounds is None
+        """Whether a line with the needle needs no further look."""
 
     def __bool__(self) -> bool:
         """Whether it can rule out anything at all."""
         return bool(self._needles) or self._bounds is not None
 
-    def blocks(self, stretch: Stretch) -> Iterator[Block]:
-        """Yield the lines of *stretch* that may be wanted, in order."""
+    def blocks(self, stretch: Stretch) -> list[Block]:
+        """Return the lines of *stretch* that may be wanted, in order."""
         if stretch.end == "limit":  # part of a line: where it ends is not known
-            yield Block(stretch.offset, [stretch.data], stretch.end)
-            return
-        lines = (self._matching if self._needles else self._timely)(stretch)
-        offset, data, end = stretch
-        for start, stop in lines:
-            line = data[start:stop]
+            return [split_stretch(stretch)]
+        if self._needles:
+            return self._matching(stretch)
+        found = []
+        offset, lines, end = split_stretch(stretch)
+        for line in lines:
             if self._may_match(line):
-                yield Block(offset + start, [line], end)
+                found.append(Block(offset, [line], end))
+            offset += len(line) + 1
+        return found
 
-    def _matching(self, stretch: Stretch) -> Iterator[tuple[int, int]]:
-        """Yield start and end of each line that holds the first needle or an escape."""
-        data = stretch.data
-        found = [data.find(what) for what in (self._first, *self._escapes)]
-        position = 0
-        while True:
-            places = [place for place in found if place >= 0]
-            if not places:
-                return
-            place = min(places)
+    def _matching(self, stretch: Stretch) -> list[Block]:
+        """Return what holds the first needle or an escape, if it may match."""
+        offset, data, position, last, end = stretch
+        shift = offset - position
+        find, first, simple = finder(data), self._first, self._simple
+        blocks: list[Block] = []
+        needle = hidden = -1
+        # Where each escape comes next: one that is nowhere is looked for once, not in
+        # every line that has another one.
+        escapes = dict.fromkeys(self._escapes, -1)
+        while position < last:
+            # Where the next ones are; at the end if nowhere.
+            if needle < position:
+                needle = find(first, position)
+                if needle < 0:
+                    needle = last
+            if hidden < position:
+                for what, known in escapes.items():
+                    if known < position:
+                        found = find(what, position)
+                        escapes[what] = last if found < 0 else found
+                hidden = min(escapes.values(), default=last)
+            place = needle if needle < hidden else hidden  # noqa: FURB136  (no call)
+            if place >= last:
+                break
             start = data.rfind(b"\n", position, place) + 1 or position
-            stop = data.find(b"\n", place)
+            stop = data.find(b"\n", place, last)
             if stop < 0:
-                stop = len(data)
-            yield start, stop
+                stop = last
+            line = data[start:stop]
+            if (simple and place == needle) or self._may_match(line):
+                blocks.append(Block(shift + start, [line], end))
             position = stop + 1
-            for number, what in enumerate((self._first, *self._escapes)):
-                if 0 <= found[number] < position:
-                    found[number] = data.find(what, position)
-
-    @staticmethod
-    def _timely(stretch: Stretch) -> Iterator[tuple[int, int]]:
-        start = 0
-        for line in stretch.data.split(b"\n"):
-            yield start, start + len(line)
-            start += len(line) + 1
+        return blocks
 
     def _may_match(self, line: bytes) -> bool:
         if self._bounds is not None:
@@ -148,13 +166,17 @@ def _encoded(text: str, *, quoted: bool) -> Iterator[bytes]:
     yield data if quoted else data[1:-1]
 
 
-def _escapes(needles: list[bytes]) -> list[bytes]:
-    """Return what a line holds that has one of *needles* in another form."""
-    if not needles:
-        return []
-    plain = all(needle.isascii() for needle in needles)
-    escapes = [_ESCAPED if plain else _ESCAPED[:2]]
-    if any(b"/" in needle for needle in needles):
+def _escapes(needle: bytes) -> list[bytes]:
+    """Return what a line holds one of, if it has *needle* in another form."""
+    # A quote that is not escaped is one that JSON puts around a text: it has one form.
+    halves = sorted({char >> 4 for char in needle if char != _QUOTE})
+    if not needle.isascii():
+        escapes = [_ESCAPED[:2]]
+    elif b"\\" in needle or len(halves) > _MOST_HALVES:
+        escapes = [_ESCAPED]
+    else:
+        escapes = [_ESCAPED + b"%x" % half for half in halves]
+    if b"/" in needle:
         escapes.append(b"\\/")
     return escapes
 

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import heapq
 import struct
-import tempfile
 from bisect import bisect_right
 from collections import deque
 from contextlib import ExitStack
@@ -203,6 +202,9 @@ class _Late:
         self._window = window
         self._spill = Spill()
         stack.callback(self._spill.close)
+        # Imported here: with it comes much that a day which fits does without.
+        import tempfile  # noqa: PLC0415
+
         # For each block: where it is, whether it is copied, which rows are late.
         self._marks = stack.enter_context(
             tempfile.SpooledTemporaryFile(_MARKS)  # noqa: SIM115

@@ -7,8 +7,9 @@ Whoever has a day reads it at once, holds what it may hold (see ``order``), and 
 when all days before it are written: all write to the same open file, one at a time, so
 that no byte goes through a second process.
 
-A helper is a fresh interpreter, not a fork: whoever calls this may have threads.  While
-they start, this process is at work on the first day, so the first row is not late.
+A helper is a fresh interpreter, since whoever calls this may have threads, or a fork,
+where the caller says that it may be one; see ``helper``.  While they start, this
+process is at work on the first day, so the first row is not late.
 
 This process keeps the days that are watched for what is pending, and takes over a day
 whose helper died before it had begun to write.  Helpers end when their input ends, so
@@ -20,19 +21,18 @@ from __future__ import annotations
 import errno
 import io
 import os
-import pickle
 import select
-import subprocess
 import sys
 from collections import deque
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-import tokenpak
 from tokenpak.telemetry.read.export import pieces
+from tokenpak.telemetry.read.helper import Helper
 from tokenpak.telemetry.read.logs import sizes_of
+from tokenpak.telemetry.store.whole import WholeRaw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import date
 
     from tokenpak.telemetry.read.export import Plan, Tally, Writable
@@ -42,9 +42,6 @@ WORTH_BYTES: Final = 64 * 1024 * 1024
 """Of log, before helpers pay: starting one takes a tenth of a second."""
 MOST_PROCESSES: Final = 4
 """Each holds some 40 megabytes, and writing is one at a time."""
-
-
-WORKER: Final = "tokenpak.telemetry.read.worker"
 
 
 class _File(Protocol):
@@ -108,7 +105,7 @@ class _Team:
         watched = selection.watched()
         self._mine = None in watched
         self._watched = watched
-        self._helpers: list[_Helper] = []
+        self._helpers: list[Helper] = []
         self._left: deque[date] = deque()
         """Days that nobody has yet."""
         self._turns: deque[date] = deque()
@@ -121,8 +118,12 @@ class _Team:
         # Another number than that of stdout, which in a helper is something else.
         fd = os.dup(self._out.fileno())
         try:
-            for _ in range(helpers):
-                self._helpers.append(_Helper(self._plan, fd))
+            try:
+                for _ in range(helpers):
+                    self._helpers.append(Helper(self._plan, fd, self._helpers))
+            except OSError:
+                # No room for another process: those that are there do it, or this one.
+                pass
             while self._turns:
                 day = self._next_of_mine()
                 if day is None:
@@ -202,14 +203,14 @@ class _Team:
                 return day
         return None
 
-    def _hear(self, helper: _Helper) -> None:
+    def _hear(self, helper: Helper) -> None:
         for kind, value in helper.messages():
             if kind == "passed" and self._progress is not None:
                 self._progress(value)
             elif kind == "began":
                 helper.began = True
             elif kind == "done":
-                self._tally.add(value)
+                self._tally.add_told(value)
                 self._turns.popleft()
                 helper.rest()
             elif kind == "failed":
@@ -221,89 +222,6 @@ class _Team:
             raise OSError(errno.EIO, "a helper process died while it was writing")
         self._left.appendleft(helper.day)
         helper.rest()
-
-
-class _Helper:
-    """A process that reads days, see ``worker``."""
-
-    def __init__(self, plan: Plan, fd: int) -> None:
-        root = os.path.dirname(next(iter(tokenpak.__path__)))
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        # -P: what lies in the working directory is nobody's module.
-        self._process = subprocess.Popen(  # noqa: S603  (our own module)
-            [sys.executable, "-P", "-m", WORKER, str(fd)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(fd,),
-            env={**os.environ, "PYTHONPATH": path},
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._input: IO[bytes] = self._process.stdin
-        self.output: IO[bytes] = self._process.stdout
-        self._buffer = b""
-        self.alive = True
-        self.ready = False
-        self.day: date | None = None
-        self.writing = False
-        """Whether it may write."""
-        self.began = False
-        """Whether it has begun to: nobody can tell how far it is."""
-        self._send(plan)
-
-    @property
-    def free(self) -> bool:
-        """Whether it can take a day."""
-        return self.alive and self.ready and self.day is None
-
-    def give(self, day: date) -> None:
-        """Let it read *day*."""
-        self.day = day
-        self._send(day)
-
-    def write(self, *, first: bool) -> None:
-        """Let it write the day: *first* if nothing is written yet."""
-        self.writing = True
-        self._send(first)
-
-    def rest(self) -> None:
-        """Note that it is done with its day."""
-        self.day = None
-        self.writing = self.began = False
-
-    def _send(self, message: object) -> None:
-        try:
-            pickle.dump(message, self._input)
-            self._input.flush()
-        except BrokenPipeError:
-            pass  # its output ends too, and says so
-
-    def messages(self) -> Iterator[tuple[str, Any]]:
-        """Yield what it says; its output is ready to be read."""
-        data = os.read(self.output.fileno(), 65_536)
-        self.alive = bool(data)
-        self._buffer += data
-        while True:
-            stream = io.BytesIO(self._buffer)
-            try:
-                kind, value = pickle.load(stream)  # noqa: S301  (of our own process)
-            except (EOFError, pickle.UnpicklingError):
-                return
-            self._buffer = self._buffer[stream.tell() :]
-            if kind == "ready":
-                self.ready = True
-            else:
-                yield kind, value
-
-    def end(self) -> None:
-        """End it, whatever it is doing."""
-        self._process.kill()
-        self._process.wait()
-        try:
-            self._input.close()
-        except BrokenPipeError:
-            pass
-        self.output.close()
 
 
 def _processors() -> int:
@@ -318,7 +236,8 @@ def _file(out: Writable) -> _File | None:
         return None
     try:
         # Not all that has a descriptor gives it what it is given: gzip compresses it.
-        if not isinstance(getattr(out, "raw", out), io.FileIO):
+        # WholeRaw is what a command's stdout writes to.
+        if not isinstance(getattr(out, "raw", out), io.FileIO | WholeRaw):
             return None
         cast("_File", out).fileno()
         cast("_File", out).flush()

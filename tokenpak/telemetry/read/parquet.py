@@ -11,7 +11,7 @@ The columns are those of csv, with types that do not depend on what a log holds:
 all others                    VARCHAR
 
 What is of another type is NULL in a column with a type; the context has it all.  With
-*fields*, DuckDB finds the types, from all rows.
+*fields*, the types of others than these are found from all rows, see column_types.
 
 The rows go through a temporary file of JSON Lines, in time order.
 """
@@ -24,14 +24,21 @@ import tempfile
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenpak.telemetry.errors import SettingError
+from tokenpak.telemetry.read.column_types import types_of
 from tokenpak.telemetry.read.export import Exported, Tally, pieces
-from tokenpak.telemetry.read.render import COLUMNS, CONTEXT_COLUMNS, shape_of
+from tokenpak.telemetry.read.render import (
+    COLUMNS,
+    CONTEXT_COLUMNS,
+    REST_COLUMNS,
+    found,
+    shape_of,
+)
 from tokenpak.telemetry.read.rows import key_of
 from tokenpak.telemetry.read.select import Selection
 from tokenpak.telemetry.read.strict import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tokenpak.telemetry.read.export import Plan, Writable
     from tokenpak.telemetry.read.records import Record
@@ -78,10 +85,9 @@ def export_parquet(
             ",".join(fields),
             "names that differ by more than case, for DuckDB",
         )
-    row = _row_of(plan.query.stream) if fields is None else None
-    shape = shape_of("jsonl", plan.query.stream, fields)
-    if row is not None:
-        shape = shape._replace(row=row, copies=False)
+    stream = plan.query.stream
+    row = _row_of(stream) if fields is None else _picked(fields, _usual(stream))
+    shape = shape_of("jsonl", stream)._replace(row=row, copies=False)
     with tempfile.TemporaryDirectory(prefix="tokenpak-") as folder:
         source = os.path.join(folder, "rows.jsonl")
         target = os.path.join(folder, "rows.parquet")
@@ -97,16 +103,25 @@ def export_parquet(
             ) as selection,
         ):
             file.writelines(pieces(selection.rows(), shape, tally))
-        columns = _columns(plan, empty=not tally.records)
+        types = dict.fromkeys(fields or _names(stream), "VARCHAR")
+        usual = _usual(stream) & types.keys()
+        types |= {name: _TYPES.get(name, "VARCHAR") for name in usual}
+        others = [name for name in fields or () if name not in usual]
+        if others and tally.records:
+            with open(source, "rb") as lines:
+                types |= types_of(lines, others)
         try:
             with duckdb.connect(config={"memory_limit": _MEMORY}) as database:
                 database.execute(f"SET temp_directory = {_quoted(folder)}")
                 database.execute("SET preserve_insertion_order = true")
                 database.execute("SET threads = 1")
+                # A directory that is called "message=1" is no column.
+                rows = (
+                    f"SELECT * FROM read_json({_quoted(source)}, "
+                    f"format = 'newline_delimited', hive_partitioning = false, "
+                )
                 database.execute(
-                    f"COPY (SELECT * FROM read_json({_quoted(source)}, "
-                    f"format = 'newline_delimited', {columns})) "
-                    f"TO {_quoted(target)} "
+                    f"COPY ({rows}columns = {_struct(types)})) TO {_quoted(target)} "
                     f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP_ROWS})"
                 )
         except duckdb.Error as e:
@@ -117,16 +132,35 @@ def export_parquet(
     return Exported(tally.records, dict(tally.malformed), tuple(tally.unreadable))
 
 
-def _columns(plan: Plan, *, empty: bool) -> str:
-    if plan.fields is None:
-        names = [*COLUMNS[plan.query.stream][:-1], *CONTEXT_COLUMNS]
-        names += ["context", "other_fields"]
-    elif empty:
-        names = list(plan.fields)
-    else:
-        return "sample_size = -1"
-    pairs = (f"{_quoted(name)}: '{_TYPES.get(name, 'VARCHAR')}'" for name in names)
-    return f"columns = {{{', '.join(pairs)}}}"
+def _names(stream: str) -> list[str]:
+    return [*COLUMNS[stream][:-1], *CONTEXT_COLUMNS, *REST_COLUMNS]
+
+
+def _usual(stream: str) -> set[str]:
+    """Return the columns that have one type, chosen or not."""
+    return {*_names(stream)} - {*REST_COLUMNS}
+
+
+def _struct(types: dict[str, str]) -> str:
+    pairs = (f"{_quoted(name)}: {_quoted(kind)}" for name, kind in types.items())
+    return f"{{{', '.join(pairs)}}}"
+
+
+def _stamp(record: Record) -> str | None:
+    stamp = key_of(record)
+    return stamp.removesuffix("Z") if stamp else None
+
+
+def _picked(fields: Sequence[str], usual: set[str]) -> Callable[..., bytes]:
+    def row(record: Record, _copied: bytes | None, _line: bytes = b"") -> bytes:
+        cells = {name: found(record, name) for name in fields}
+        for name in usual & cells.keys():
+            cells[name] = _typed(name, cells[name])
+        if "timestamp" in cells:
+            cells["timestamp"] = _stamp(record)
+        return encode(cells)
+
+    return row
 
 
 def _row_of(stream: str) -> Callable[..., bytes]:
@@ -136,8 +170,7 @@ def _row_of(stream: str) -> Callable[..., bytes]:
         context = record.get("context")
         known = context if isinstance(context, dict) else {}
         cells = {name: _typed(name, record.get(name)) for name in known_fields[:-1]}
-        stamp = key_of(record)
-        cells["timestamp"] = stamp.removesuffix("Z") if stamp else None
+        cells["timestamp"] = _stamp(record)
         cells |= {name: _typed(name, known.get(name)) for name in CONTEXT_COLUMNS}
         cells["context"] = encode(context).decode() if context else None
         other = {k: v for k, v in record.items() if k not in known_fields}

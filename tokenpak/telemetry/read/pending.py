@@ -28,13 +28,13 @@ R2  Memory does not grow with the log, but by some 100 bytes with each record th
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Self
 
 from tokenpak.telemetry.errors import SpoolError
 from tokenpak.telemetry.read.filter import day_of_record
 from tokenpak.telemetry.read.lines import split_lines
+from tokenpak.telemetry.read.logs import pass_over
 from tokenpak.telemetry.read.records import MalformedLine, UnreadableFile
 from tokenpak.telemetry.read.scan import end_of, found_in
 from tokenpak.telemetry.settings import resolve_settings
@@ -44,6 +44,7 @@ from tokenpak.telemetry.store.places import readable_spool_directories
 from tokenpak.telemetry.store.spool import NEW_PREFIX, SUFFIX
 
 if TYPE_CHECKING:
+    import tempfile
     from collections.abc import Callable, Iterator
     from datetime import date
     from types import TracebackType
@@ -189,6 +190,9 @@ class Pending:
 
     def _copy(self, line: bytes) -> None:
         if self._copies is None:
+            # Imported here: there are seldom so many spools.
+            import tempfile  # noqa: PLC0415
+
             self._copies = tempfile.SpooledTemporaryFile(_COPIED_BYTES)  # noqa: SIM115
         self._copies.write(line + b"\n")
 
@@ -278,7 +282,7 @@ def _identity(file: LogFile, status: os.stat_result) -> _Identity:
 
 def _sizes(log_dir: str) -> dict[_Identity, int]:
     sizes = {}
-    for file in list_log_files(log_dir):
+    for file in list_log_files(log_dir, on_problem=pass_over):
         try:
             status = os.lstat(file.path)
         except OSError:  # archived meanwhile: all of it counts as new

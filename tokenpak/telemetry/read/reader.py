@@ -134,6 +134,7 @@ def _read_days(
 ) -> Iterator[Found | Damage]:
     problems: list[UnreadableFile] = []
     screen = Screen(query)
+    yield from logs.unreadable
     for day in logs.days():
         accepts = query.predicate(day)
         with logs.open_day(day) as (files, unreadable):

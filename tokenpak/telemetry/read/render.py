@@ -111,9 +111,9 @@ def shape_of(
         def table_row(
             record: Record, _copied: bytes | None, _line: bytes = b""
         ) -> bytes:
-            return _cells(cells_of(record), raw=raw)
+            return csv_row(cells_of(record), raw=raw)
 
-        header = _cells([*columns], raw=raw)
+        header = csv_row([*columns], raw=raw)
         return Shape(header, b"", b"", header, table_row, copies=False)
     row = _json_row if fields is None else _json_of(fields)
     copies = fields is None
@@ -129,12 +129,13 @@ def _json_row(record: Record, copied: bytes | None, _line: bytes = b"") -> bytes
 def _json_of(fields: Sequence[str]) -> Callable[..., bytes]:
     def row(record: Record, _copied: bytes | None, _line: bytes = b"") -> bytes:
         # null where there is none: all rows have the same columns.
-        return encode({name: _found(record, name) for name in fields})
+        return encode({name: found(record, name) for name in fields})
 
     return row
 
 
-def _found(record: Record, name: str) -> Any:
+def found(record: Record, name: str) -> Any:
+    """Return what *record* has by *name*, of its own or in its context; or None."""
     value = record.get(name, MISSING)  # "context" is the context, not a key in it
     if value is MISSING:
         value = value_at(record, name)
@@ -144,7 +145,7 @@ def _found(record: Record, name: str) -> Any:
 def _picked(
     fields: Sequence[str],
 ) -> tuple[Sequence[str], Callable[[Record], list[str]]]:
-    return fields, lambda record: [_cell(_found(record, name)) for name in fields]
+    return fields, lambda record: [_cell(found(record, name)) for name in fields]
 
 
 def _table_of(stream: str) -> tuple[Sequence[str], Callable[[Record], list[str]]]:
@@ -176,7 +177,16 @@ def _cell(value: Any) -> str:
     return encode(value).decode()
 
 
-def _cells(cells: list[str], *, raw: bool) -> bytes:
+def csv_row(cells: list[str], *, raw: bool) -> bytes:
+    """
+    Return a row of csv, in UTF-8, with its line end.
+
+    Args:
+        cells: what is in it.
+        raw: whether what a spreadsheet would run as formulas is left as it is; else it
+            gets an apostrophe in front.
+
+    """
     if not raw:
         cells = [
             f"'{cell}"
@@ -206,5 +216,7 @@ __all__ = [
     "REST_COLUMNS",
     "Format",
     "Shape",
+    "csv_row",
+    "found",
     "shape_of",
 ]

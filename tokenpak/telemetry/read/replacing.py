@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
@@ -35,6 +34,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         return
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
+    # Imported here: who writes to stdout need not load it, and what comes with it.
+    import tempfile  # noqa: PLC0415
+
     fd, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
     try:
         with open(fd, "wb") as out:

@@ -43,8 +43,6 @@ class Batch(NamedTuple):
     """Bytes of the block."""
     keys: list[str]
     rows: list[bytes]
-    offsets: list[int]
-    """Of the rows' lines."""
     copied: bool
     """Whether the rows are the lines of the block, all of them as they stand."""
 
@@ -64,6 +62,8 @@ class FileRows:
         render: what makes a row of a record, its line if that can be copied as it
             stands, and its line as it is.
         copies: whether a line that can be copied is its row.
+        large: whether it may be read in large pieces where it is searched: if not many
+            files are read side by side (R2).
 
     """
 
@@ -75,8 +75,10 @@ class FileRows:
         render: Callable[[Record, bytes | None, bytes], bytes],
         *,
         copies: bool,
+        large: bool = False,
     ) -> None:
         self.file = file
+        self._searched = large and screen is not None
         self._accepts = accepts
         self._screen = screen
         self._render = render
@@ -104,7 +106,7 @@ class FileRows:
         os.lseek(file.fd, 0, os.SEEK_SET)
         key = ""
         position = 0
-        for stretch in stretches_of(file, tell):
+        for stretch in stretches_of(file, tell, searched=self._searched):
             if passed is not None:
                 now = os.lseek(file.fd, 0, os.SEEK_CUR)
                 passed(now - position)
@@ -123,64 +125,66 @@ class FileRows:
                 blocks = self._screen.blocks(stretch)
             else:
                 blocks = [split_stretch(stretch)]
-            batch = Batch(stretch.offset, len(stretch.data) + 1, [], [], [], False)
-            whole = self._copies and look is None
-            for block in blocks:
-                key, clean = self._add(block, batch, tell, key)
-                whole = whole and clean
-            yield batch._replace(copied=True) if whole else batch
+            batch = Batch(stretch.offset, stretch.size, [], [], False)
+            key, whole = self._add(blocks, batch, tell, key)
+            if whole and self._copies and look is None:
+                batch = batch._replace(copied=True)
+            yield batch
 
     def _add(
-        self, block: Block, batch: Batch, tell: Callable[[Damage], None], key: str
+        self,
+        blocks: Iterable[Block],
+        batch: Batch,
+        tell: Callable[[Damage], None],
+        key: str,
     ) -> tuple[str, bool]:
-        """Add the rows of *block*; return the last key, and whether all are lines."""
-        _, _, keys, rows, offsets, _ = batch
+        """Add the rows of *blocks*; return the last key, and whether all are lines."""
+        _, _, keys, rows, _ = batch
         file, accepts, render = self.file.file, self._accepts, self._render
         loads, dumps, canonical_time = orjson.loads, orjson.dumps, is_canonical
-        add_key, add_row, add_offset = keys.append, rows.append, offsets.append
-        complete = block.end != "limit"
-        whole = complete
-        offset = block.offset
+        add_key, add_row = keys.append, rows.append
+        whole = True
         # The hot loop of an export.  What is canonical, nearly all, is judged here, as
         # decode_line() does; whatever is not goes the way of all other readers.
-        for line in block.lines:
-            record = None
-            if complete and len(line) <= HUGE_LINE:
-                try:
-                    record = loads(line)
-                    if dumps(record) != line or type(record) is not dict:
+        for offset, lines, end in blocks:
+            complete = end != "limit"
+            whole = whole and complete
+            for line in lines:
+                record = None
+                if complete and len(line) <= HUGE_LINE:
+                    try:
+                        record = loads(line)
+                        if dumps(record) != line or type(record) is not dict:
+                            record = None
+                    except (ValueError, TypeError):
                         record = None
-                except (ValueError, TypeError):
-                    record = None
-            if record is None:
-                whole = False
-                single = Block(offset, [line], block.end)
-                for item in found_in(single, file.path, file.stream, accepts):
-                    if not isinstance(item, tuple):
-                        tell(item)
-                        continue
-                    key = key_of(item[0]) or key
-                    add_key(key)
-                    add_row(render(*item[:3]))
-                    add_offset(item[3])
-            elif accepts is None or accepts(record):
-                stamp = record.get("timestamp")
-                if type(stamp) is str and canonical_time(stamp):
-                    key = stamp
-                else:
+                if record is None:
                     whole = False
-                    key = key_of(record) or key
-                add_key(key)
-                add_row(render(record, line, line))
-                add_offset(offset)
-            offset += len(line) + 1
+                    single = Block(offset, [line], end)
+                    for item in found_in(single, file.path, file.stream, accepts):
+                        if not isinstance(item, tuple):
+                            tell(item)
+                            continue
+                        key = key_of(item[0]) or key
+                        add_key(key)
+                        add_row(render(*item[:3]))
+                elif accepts is None or accepts(record):
+                    stamp = record.get("timestamp")
+                    if type(stamp) is str and canonical_time(stamp):
+                        key = stamp
+                    else:
+                        whole = False
+                        key = key_of(record) or key
+                    add_key(key)
+                    add_row(render(record, line, line))
+                offset += len(line) + 1  # noqa: PLW2901  (of the next line)
         return key, whole
 
 
 def _copied(stretch: Stretch) -> Batch:
-    rows = stretch.data.split(b"\n")
+    rows = split_stretch(stretch).lines
     keys = [str(row[_KEY], "ascii") for row in rows]
-    return Batch(stretch.offset, len(stretch.data) + 1, keys, rows, [], True)
+    return Batch(stretch.offset, stretch.size, keys, rows, True)
 
 
 def key_of(record: Record) -> str | None:

@@ -15,7 +15,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from tokenpak.telemetry.read.chunks import gzip_chunks, plain_chunks
+from tokenpak.telemetry.read.chunks import plain_chunks
 from tokenpak.telemetry.read.lines import KEPT_BYTES, split_stretch, whole_lines
 from tokenpak.telemetry.read.records import (
     Entry,
@@ -26,7 +26,7 @@ from tokenpak.telemetry.read.records import (
     decode_line,
     is_blank,
 )
-from tokenpak.telemetry.read.salvage import salvage_line
+from tokenpak.telemetry.read.unpack import gzip_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tokenpak.telemetry.read.source import OpenFile
 
 
+_SEARCHED: Final = 4
 _LOOKS: Final = 20
 _PAUSE: Final = 0.01
 """Seconds between looks at a line that is not finished: an append takes microseconds,
@@ -57,23 +58,38 @@ def blocks_of(
 
 
 def stretches_of(
-    file: OpenFile, on_problem: Callable[[UnreadableFile], None]
+    file: OpenFile,
+    on_problem: Callable[[UnreadableFile], None],
+    *,
+    searched: bool = False,
 ) -> Iterator[Stretch]:
-    """Yield what blocks_of() does, each block in one piece."""
+    """
+    Yield what blocks_of() does, each block in one piece.
+
+    Args:
+        file: at its beginning.
+        on_problem: is told what could not be read of the file.
+        searched: whether most lines will be passed over: then the pieces are larger,
+            since what a piece takes by itself is what most of them take.
+
+    """
+    times = _SEARCHED if searched else 1
     path = file.file.path
     problems: list[str] = []
     if file.file.compressed:
-        chunks = gzip_chunks(file.fd, problems.append)
+        chunks = gzip_chunks(file.fd, problems.append, times=times)
     else:
 
         def tell_gap(offset: int, length: int, reason: str) -> None:
             on_problem(UnreadableFile(path, offset, f"{reason}, for {length:,} bytes"))
 
-        chunks = plain_chunks(file.fd, file.size, problems.append, tell_gap)
+        chunks = plain_chunks(
+            file.fd, file.size, problems.append, tell_gap, times=times
+        )
     end = 0
     for stretch in whole_lines(chunks):
         yield stretch
-        end = stretch.offset + len(stretch.data) + (stretch.end == "newline")
+        end = stretch.offset + stretch.size
     for problem in problems:
         on_problem(UnreadableFile(path, end, problem))
 
@@ -136,6 +152,11 @@ def found_in(
             record, copied = decode(line)
         except NotARecordError as e:
             if not is_blank(line):
+                # Imported here: most logs have no damage.
+                from tokenpak.telemetry.read.salvage import (  # noqa: PLC0415
+                    salvage_line,
+                )
+
                 for item in salvage_line(
                     line,
                     file=path,

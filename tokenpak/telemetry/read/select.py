@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tokenpak.telemetry.read.spill import Keyed
 
 _GROUP = 512
+_FEW = 4
 
 
 class Selection:
@@ -89,6 +90,8 @@ class Selection:
                     waiting = Pending(log_dir, stream, spool_dir)
                     self._waiting[stream] = stack.enter_context(waiting)
             self._logs = Logs(log_dir, query)
+            for damage in self._logs.unreadable:
+                tell(damage)
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -128,7 +131,14 @@ class Selection:
             for damage in unreadable:
                 self._tell(damage)
             opened = [
-                FileRows(file, accepts, self._screen, self._render, copies=self._copies)
+                FileRows(
+                    file,
+                    accepts,
+                    self._screen,
+                    self._render,
+                    copies=self._copies,
+                    large=len(files) <= _FEW,
+                )
                 for file in files
             ]
             looks = [self._look(file) for file in files]

@@ -33,8 +33,7 @@ import os
 import stat
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tokenpak.telemetry.read.records import UnreadableFile
 from tokenpak.telemetry.store.files import READ_FLAGS
@@ -55,8 +54,7 @@ after a first may leave the same time."""
 Identity = tuple[int, int] | str | None
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFile:
+class OpenFile(NamedTuple):
     """A log file, and the descriptor under which it stays readable."""
 
     file: LogFile
@@ -65,8 +63,7 @@ class OpenFile:
     """Bytes, when it was opened."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenDay:
+class OpenDay(NamedTuple):
     """All files of one day, and those that could not be opened."""
 
     day: date
@@ -77,18 +74,38 @@ class OpenDay:
 
 
 class LogDirectory:
-    """The files of one stream on the days that are wanted."""
+    """
+    The files of one stream on the days that are wanted.
+
+    Attributes:
+        unreadable: the archive, if it cannot be listed and *partial* says to go on.
+
+    """
 
     def __init__(
-        self, log_dir: str, stream: str, covers: Callable[[date], bool]
+        self,
+        log_dir: str,
+        stream: str,
+        covers: Callable[[date], bool],
+        *,
+        partial: bool = False,
     ) -> None:
         """
         List *log_dir*; opens nothing.
+
+        Args:
+            log_dir: the directory of the daily files.
+            stream: which of them.
+            covers: which days are wanted.
+            partial: whether to read what can be read without an archive that cannot be
+                listed; by default that is raised.
 
         Raises:
             OSError: it, or its archive, cannot be listed.
 
         """
+        self.unreadable: list[UnreadableFile] = []
+        self._on_problem = self._note_problem if partial else None
         self._log_dir = log_dir
         self._stream = stream
         self._covers = covers
@@ -123,7 +140,7 @@ class LogDirectory:
         stamp = self._look()
         found: dict[date, list[LogFile]] = {}
         only = f"{self._stream}-" if day is None else f"{self._stream}-{day}"
-        for file in list_log_files(self._log_dir, only):
+        for file in list_log_files(self._log_dir, only, self._on_problem):
             if self._covers(file.day):
                 found.setdefault(file.day, []).append(file)
         archive = os.path.join(self._log_dir, ARCHIVE_DIR)
@@ -134,6 +151,10 @@ class LogDirectory:
             self._stamp, self._files = stamp, found
         else:
             self._files[day] = found.get(day, [])
+
+    def _note_problem(self, path: str, error: OSError) -> None:
+        if not self.unreadable:  # it is listed again and again
+            self.unreadable.append(UnreadableFile(path, 0, _reason(error)))
 
     def _look(self) -> tuple[int, int] | None:
         """Return the times of the directories, or None if they cannot be relied on."""

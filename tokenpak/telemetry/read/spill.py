@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 import operator
 import struct
-import tempfile
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -51,6 +50,9 @@ class Spill:
 
     def _write(self) -> None:
         if self._file is None:
+            # Imported here: most of what is sorted fits into memory.
+            import tempfile  # noqa: PLC0415
+
             self._file = tempfile.TemporaryFile()  # noqa: SIM115  (close() below)
         self._held.sort(key=by_key)
         start = self._file.seek(0, 2)

@@ -13,9 +13,10 @@ and archived files and of what waits in spools, each once, also while others arc
 itself, but a line that is being appended is an error to it, and an archive and the
 plain file that it was made of are two files.
 
-Each is filled when a statement first names it, into a database in a temporary directory
-of which nothing is left; the log is only read.  Statements cannot reach any file,
-unless *allow_files* says so: SQL may come from somebody else, like the log.
+Each is filled when a statement first names it (see ``fill``), into a database in a
+temporary directory of which nothing is left; the log is only read.  Statements cannot
+reach any file, unless *allow_files* says so: SQL may come from somebody else, like the
+log.  A signal is answered whatever DuckDB is at (see ``aside``).
 
 R2  Memory is bounded: by MEMORY for DuckDB, and some thousand rows.
 """
@@ -31,44 +32,55 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tokenpak.telemetry.errors import TelemetryError
-from tokenpak.telemetry.read.filter import Query
+from tokenpak.telemetry.read.aside import Aside
+from tokenpak.telemetry.read.fill import (
+    CONTEXT_COLUMNS,
+    FIELD_COLUMNS,
+    CountError,
+    Pieces,
+    batches_of,
+    insert_values,
+    is_pattern,
+    lines_of,
+    table,
+)
+from tokenpak.telemetry.read.filter import ALL, Query
+from tokenpak.telemetry.read.logs import sizes_of
 from tokenpak.telemetry.read.reader import read_entries
 from tokenpak.telemetry.read.strict import encode
-from tokenpak.telemetry.store.names import ERRORS, EVENTS, STREAMS
+from tokenpak.telemetry.store.names import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
     from types import TracebackType
 
+    from tokenpak.telemetry.read.aside import Call
     from tokenpak.telemetry.read.records import Damage
 
 MEMORY: Final = "512MB"
 """What DuckDB may take; more goes to the temporary directory."""
-_BATCH_ROWS: Final = 2000
-_BATCH_BYTES: Final = 4 * 1024 * 1024
 _FETCH: Final = 1000
-
-FIELD_COLUMNS: Final = {
-    ERRORS: ("request_id", "error_type", "message", "stack_trace"),
-    EVENTS: ("request_id", "event"),
-}
-CONTEXT_COLUMNS: Final = (
-    ("model", "VARCHAR"),
-    ("provider", "VARCHAR"),
-    ("input_size", "BIGINT"),
-    ("cost_estimate", "DOUBLE"),
-    ("duration_ms", "DOUBLE"),
-    ("kind", "VARCHAR"),
-    ("status_code", "BIGINT"),
-    ("provider_request_id", "VARCHAR"),
-)
-"""Keys of the context that have a column of their own; NULL where the value is none of
-the type."""
+_UNPACKED: Final = 2 * 1024**3
+"""Bytes of log up to which the database is not compressed, which takes longer than all
+else; a larger one would need too much of the disk."""
+_PIECES: Final = ("piece-0.jsonl", "piece-1.jsonl")
+_FULL: Final = frozenset({"IOException", "OutOfMemoryException"})
+"""What is no better if it is tried in another way."""
 
 
 class SqlError(TelemetryError):
-    """A statement cannot be executed, or DuckDB is not installed; the text says why."""
+    """
+    A statement cannot be executed, or DuckDB is not installed; the text says why.
+
+    Attributes:
+        kind: the name of DuckDB's own error; empty if it is none of DuckDB's.
+
+    """
+
+    def __init__(self, text: str, kind: str = "") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class SqlResult:
@@ -81,8 +93,9 @@ class SqlResult:
 
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, guarded: Callable[..., Any]) -> None:
         self._connection = connection
+        self._guarded = guarded
         description = connection.description or ()
         self.columns = tuple(_unique(str(column[0]) for column in description))
         self.types = tuple(str(column[1]) for column in description)
@@ -90,7 +103,7 @@ class SqlResult:
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """Yield the rows; SqlError if one cannot be computed."""
         while self.columns:
-            rows = _guarded(self._connection.fetchmany, _FETCH)
+            rows = self._guarded(self._connection.fetchmany, _FETCH)
             if not rows:
                 return
             yield from rows
@@ -133,28 +146,57 @@ class SqlSession:
         self._bounds = since, until
         self._on_damage = on_damage
         self._filled: set[str] = set()
+        self._aside = Aside(self._interrupt)
         # Mode 0700, as the log has (S5).
-        self._folder = tempfile.TemporaryDirectory(prefix="tokenpak-sql-")
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="tokenpak-sql-", ignore_cleanup_errors=True
+        )
+        self._connection: Any = None
         try:
-            database = self._place("records.duckdb")
-            self._connection: Any = _guarded(duckdb.connect, database)
-            self._set("memory_limit", MEMORY)
-            self._set("temp_directory", self._place("spill"))
-            self._set("TimeZone", "UTC")
-            # Nothing is fetched from the network, whatever a statement names.
-            self._set("autoinstall_known_extensions", "false")
-            # Nor is a name looked up among Python's variables.
-            self._set("python_enable_replacements", "false")
-            for stream in STREAMS:
-                self._create(stream)
-            if not allow_files:
-                place = _quoted(self._place("result.parquet"))
-                self._run(f"SET allowed_paths = ['{place}']")
-                self._set("enable_external_access", "false")
-                self._set("lock_configuration", "true")
+            self._connection = self._guarded(
+                duckdb.connect, self._place("records.duckdb")
+            )
+            self._set_up(allow_files=allow_files)
         except BaseException:
-            self._folder.cleanup()
+            self.close()
             raise
+
+    def _set_up(self, *, allow_files: bool) -> None:
+        self._set("memory_limit", MEMORY)
+        self._set("temp_directory", self._place("spill"))
+        self._set("TimeZone", "UTC")
+        # Nothing is fetched from the network, whatever a statement names.
+        self._set("autoinstall_known_extensions", "false")
+        # Nor is a name looked up among Python's variables.
+        self._set("python_enable_replacements", "false")
+        if self._held_bytes() < _UNPACKED:
+            self._set("force_compression", "uncompressed")
+        for stream in STREAMS:
+            self._run(table(stream))
+        if not allow_files:
+            places = [self._place(name) for name in ("result.parquet", *_PIECES)]
+            quoted = ", ".join(f"'{_quoted(place)}'" for place in places)
+            self._run(f"SET allowed_paths = [{quoted}]")
+            self._set("enable_external_access", "false")
+            self._set("lock_configuration", "true")
+
+    def _held_bytes(self) -> int:
+        since, until = self._bounds
+        try:
+            return sizes_of(self._log_dir, Query(stream=ALL, since=since, until=until))[
+                1
+            ]
+        except OSError:  # told when it is read
+            return 0
+
+    @property
+    def stuck(self) -> bool:
+        """
+        Whether a statement was interrupted and goes on all the same.
+
+        Then the process is to be ended by os._exit(), after close().
+        """
+        return self._aside.stuck
 
     def __enter__(self) -> Self:
         return self
@@ -170,8 +212,10 @@ class SqlSession:
     def close(self) -> None:
         """Delete the database.  Idempotent."""
         try:
-            self._connection.close()
+            if self._connection is not None and not self.stuck:
+                self._connection.close()
         finally:
+            self._aside.close()
             self._folder.cleanup()
 
     def execute(self, text: str) -> SqlResult:
@@ -185,7 +229,7 @@ class SqlSession:
         """
         for statement in self._prepare(text):
             self._run(statement)
-        return SqlResult(self._connection)
+        return SqlResult(self._connection, self._guarded)
 
     def write_parquet(self, text: str) -> str:
         """
@@ -212,7 +256,7 @@ class SqlSession:
             text.encode()
         except UnicodeEncodeError:  # how Python has bytes that are none
             raise SqlError("the statement is not UTF-8") from None
-        statements: list[Any] = _guarded(self._connection.extract_statements, text)
+        statements: list[Any] = self._guarded(self._connection.extract_statements, text)
         if not statements:
             raise SqlError("there is no statement")
         for stream in STREAMS:
@@ -224,42 +268,78 @@ class SqlSession:
                 self._filled.add(stream)
         return statements
 
-    def _create(self, stream: str) -> None:
-        fields = [f"{name} VARCHAR" for name in FIELD_COLUMNS[stream]]
-        keys = [f"{name} {kind}" for name, kind in CONTEXT_COLUMNS]
-        columns = ", ".join(["timestamp TIMESTAMP", *fields, "context JSON", *keys])
-        self._run(f"CREATE TABLE {stream} ({columns})")
-
     def _fill(self, stream: str) -> None:
-        _guarded(self._connection.begin)
+        told = 0
+
+        def tell(damage: Damage) -> None:
+            nonlocal told
+            told += 1
+            if self._on_damage is not None:
+                self._on_damage(damage)
+
+        if not is_pattern(self._folder.name):
+            try:
+                self._in_one(lambda: self._insert_pieces(stream, tell))
+                return
+            except CountError:
+                pass
+            except SqlError as e:
+                if e.kind in _FULL:
+                    raise
+        left = iter(range(told))  # which was told of
+
+        def tell_rest(damage: Damage) -> None:
+            if next(left, None) is None:
+                tell(damage)
+
+        self._in_one(
+            lambda: self._insert_values(stream, self._lines(stream, tell_rest))
+        )
+
+    def _in_one(self, insert: Callable[[], None]) -> None:
+        """Do all that *insert* does, or nothing, should somebody ask again."""
+        self._guarded(self._connection.begin)
         try:
-            self._insert_all(stream)
-            _guarded(self._connection.commit)
-        except BaseException:  # not half of it, should somebody ask again
-            with contextlib.suppress(SqlError):
-                _guarded(self._connection.rollback)
+            insert()
+            self._guarded(self._connection.commit)
+        except BaseException:
+            if not self.stuck:
+                with contextlib.suppress(SqlError):
+                    self._guarded(self._connection.rollback)
             raise
 
-    def _insert_all(self, stream: str) -> None:
+    def _lines(self, stream: str, tell: Callable[[Damage], None]) -> Iterator[bytes]:
         since, until = self._bounds
         query = Query(stream=stream, since=since, until=until)
-        rows: list[str] = []
-        size = 0
-        odd = False
-        for item in read_entries(self._log_dir, query, pending=True):
-            if not isinstance(item, tuple):
-                if self._on_damage is not None:
-                    self._on_damage(item)
-                continue
-            line = encode(item[0]) if item[1] is None else item[1]
-            rows.append(line.decode())
-            size += len(line)
-            odd = odd or isinstance(item[0].get("context"), str)
-            if len(rows) >= _BATCH_ROWS or size >= _BATCH_BYTES:
-                self._run(_insert(stream, odd), [rows])
-                rows, size, odd = [], 0, False
-        if rows:
-            self._run(_insert(stream, odd), [rows])
+        return lines_of(read_entries(self._log_dir, query, pending=True), tell)
+
+    def _insert_pieces(self, stream: str, tell: Callable[[Damage], None]) -> None:
+        first, second = map(self._place, _PIECES)
+        under_way: list[Call] = []
+
+        def begin(statement: str) -> None:
+            under_way.append(self._aside.begin(self._rows_of, statement))
+
+        def end() -> int:
+            call = under_way.pop()
+            ((count,),) = _in_our_words(lambda: self._aside.result(call))
+            return int(count)
+
+        pieces = Pieces(stream, (first, second), begin, end)
+        try:
+            for line in pieces.add_all(self._lines(stream, tell)):
+                self._insert_values(stream, iter([line]))
+        except BaseException:
+            for call in under_way:
+                self._aside.abandon(call)
+            raise
+
+    def _rows_of(self, statement: str) -> Any:
+        return self._connection.execute(statement).fetchall()
+
+    def _insert_values(self, stream: str, lines: Iterator[bytes]) -> None:
+        for rows in batches_of(lines):
+            self._run(insert_values(stream), [rows])
 
     def _place(self, name: str) -> str:
         return os.path.join(self._folder.name, name)
@@ -268,34 +348,14 @@ class SqlSession:
         self._run(f"SET {name} = '{_quoted(value)}'")
 
     def _run(self, statement: Any, *args: Any) -> None:
-        _guarded(self._connection.execute, statement, *args)
+        self._guarded(self._connection.execute, statement, *args)
 
+    def _guarded(self, call: Callable[..., Any], *args: Any) -> Any:
+        return _in_our_words(lambda: self._aside.call(call, *args))
 
-def _insert(stream: str, odd: bool) -> str:
-    """
-    Return the statement that makes rows of a list of lines.
-
-    Args:
-        stream: ``errors`` or ``events``.
-        odd: whether a context is text, which must not be taken for JSON; this is
-            slower, since each line is parsed twice.
-
-    """
-    fields = FIELD_COLUMNS[stream]
-    keys = [f"context.{name}" for name, _ in CONTEXT_COLUMNS]
-    paths = [f"$.{name}" for name in ("timestamp", *fields, "context", *keys)]
-    # A list of paths, so that each line is parsed once.
-    cells = ["TRY_CAST(v[1] AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"]
-    cells += [f"v[{2 + index}]" for index in range(len(fields))]
-    context = 2 + len(fields)
-    cells.append("json_extract(line, '$.context')" if odd else f"v[{context}]::JSON")
-    for index, (_, kind) in enumerate(CONTEXT_COLUMNS, context + 1):
-        cells.append(f"TRY_CAST(v[{index}] AS {kind})")
-    return (
-        f"INSERT INTO {stream} SELECT {', '.join(cells)} FROM "  # noqa: S608
-        f"(SELECT line, json_extract_string(line, {paths}) v FROM "
-        "(SELECT unnest(?::VARCHAR[]) line))"
-    )
+    def _interrupt(self) -> None:
+        if self._connection is not None:
+            self._connection.interrupt()
 
 
 def _without_end(statement: str) -> str:
@@ -311,19 +371,15 @@ def _without_end(statement: str) -> str:
     return data[:end].decode()
 
 
-def _guarded(call: Callable[..., Any], *args: Any) -> Any:
+def _in_our_words(call: Callable[[], Any]) -> Any:
     import duckdb  # noqa: PLC0415
 
     try:
-        return call(*args)
+        return call()
     except duckdb.InterruptException:
         raise KeyboardInterrupt from None
     except duckdb.Error as e:
-        raise SqlError(_in_words(e)) from None
-    except RuntimeError as e:  # how it tells that Python was interrupted
-        if "interrupted" in str(e):
-            raise KeyboardInterrupt from None
-        raise
+        raise SqlError(_in_words(e), type(e).__name__) from None
 
 
 def _in_words(error: Exception) -> str:

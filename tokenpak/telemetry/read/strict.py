@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -18,8 +19,6 @@ import orjson
 MAX_DEPTH: Final = 250
 """What is nested more deeply is replaced; orjson writes no more than 254 levels."""
 TOO_DEEP: Final = "(nested too deeply to export)"
-
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 def encode(value: Any) -> bytes:
@@ -37,7 +36,12 @@ def encode(value: Any) -> bytes:
 
 def strict_text(text: str) -> str:
     """Return *text* with U+FFFD in place of each lone surrogate."""
-    return _SURROGATES.sub("\ufffd", text)
+    return _surrogates().sub("\ufffd", text)
+
+
+@cache
+def _surrogates() -> re.Pattern[str]:
+    return re.compile("[\ud800-\udfff]")
 
 
 def _strict(value: Any, depth: int) -> Any:

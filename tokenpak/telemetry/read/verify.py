@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tokenpak.telemetry.read.filter import day_of_record
 from tokenpak.telemetry.read.finding import DAMAGE, Finding, as_finding
+from tokenpak.telemetry.read.logs import pass_over
 from tokenpak.telemetry.read.pending import open_spools, pending_in
 from tokenpak.telemetry.read.scan import blocks_of, finished, found_in
 from tokenpak.telemetry.read.source import LogDirectory
@@ -73,7 +74,8 @@ class Verification:
             {"log_dir": os.fspath(log_dir), "spool_dir": spool_dir}
         )
         self.on_progress = on_progress
-        self.size = sum(_size(file.path) for file in list_log_files(self._log_dir))
+        files = list_log_files(self._log_dir, on_problem=pass_over)
+        self.size = sum(_size(file.path) for file in files)
         self.files = 0
         self.records = 0
         self.pending = 0
@@ -95,7 +97,11 @@ class Verification:
 
     def _findings(self) -> Iterator[Finding]:
         for stream in STREAMS:
-            directory = LogDirectory(self._log_dir, stream, lambda _day: True)
+            directory = LogDirectory(
+                self._log_dir, stream, lambda _day: True, partial=True
+            )
+            if stream == STREAMS[0]:  # of all streams it is the same archive
+                yield from map(as_finding, directory.unreadable)
             for day in directory.days():
                 with directory.open_day(day) as opened:
                     yield from map(as_finding, opened.unreadable)

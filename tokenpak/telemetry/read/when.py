@@ -56,8 +56,8 @@ def parse_when(text: str, *, now: datetime | None = None) -> date | datetime:
 
     """
     text = text.strip()
-    now = datetime.now(UTC) if now is None else in_utc(now)
     try:
+        now = datetime.now(UTC) if now is None else in_utc(now)
         match text.lower():
             case "now":
                 return now

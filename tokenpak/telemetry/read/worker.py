@@ -1,30 +1,35 @@
 """
 A helper of an export: reads the days that it is told, writes each when it may.
 
-Started by ``parallel`` as ``python -m tokenpak.telemetry.read.worker FD``.  On stdin
-come a Plan, then a day, and, when all days before it are written, whether it is the
-first that is written; then the next day.  On stdout go ``ready``, ``began``, ``passed``
-(bytes that were read), ``done`` and ``failed``.  The rows go to the descriptor FD,
-which all share.
+Started by ``helper``: as ``python -m tokenpak.telemetry.read.worker FD``, and a Plan
+comes first on stdin; or as a fork, which has one, with two pipes.  On stdin comes a
+day, and, when all days before it are written, whether it is the first that is written;
+then the next day.  On stdout go ``ready``, ``began``, ``passed`` (bytes that were
+read), ``done`` and ``failed``.  The rows go to the descriptor FD, which all share.
+
+All that is said is numbers and text, by ``marshal``: to load ``pickle`` takes as long
+as to read some megabytes of log.
 """
 
 from __future__ import annotations
 
 import errno
 import gc
+import marshal
 import os
-import pickle
 import signal
 import sys
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from tokenpak.telemetry.read.export import Tally, pieces
 from tokenpak.telemetry.read.select import Selection
+from tokenpak.telemetry.store.whole import write_all
 
 if TYPE_CHECKING:
     from typing import IO
 
-    from tokenpak.telemetry.read.export import Plan
+    from tokenpak.telemetry.read.export import Plan, Told
     from tokenpak.telemetry.read.records import Damage
 
 _TELL_BYTES: Final = 4 * 1024 * 1024
@@ -35,13 +40,15 @@ class Worker:
     What one helper does.
 
     Args:
-        asked: where it is told what to do.
+        plan: what is exported.
+        asked: where it is told which days.
         said: where it says what it has done.
         out: the descriptor of the export.
 
     """
 
-    def __init__(self, asked: IO[bytes], said: IO[bytes], out: int) -> None:
+    def __init__(self, plan: Plan, asked: IO[bytes], said: IO[bytes], out: int) -> None:
+        self._plan = plan
         self._asked = asked
         self._said = said
         self._out = out
@@ -50,7 +57,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until there is nothing more to do."""
-        plan: Plan = pickle.load(self._asked)  # noqa: S301  (of our own process)
+        plan = self._plan
         shape = plan.shape()
         with Selection(
             plan.log_dir,
@@ -63,14 +70,14 @@ class Worker:
             self._say("ready", None)
             while True:
                 try:
-                    day = pickle.load(self._asked)  # noqa: S301
+                    day = date.fromordinal(self._hear())
                 except EOFError:
                     return
                 self._tally = Tally()
                 rows = selection.of_day(day)
                 # A day that fits is read as a whole before its first rows come.
                 waiting = next(rows, None)
-                first = pickle.load(self._asked)  # noqa: S301
+                first = self._hear()
                 # What is written first stands behind a head, not behind a separator.
                 self._tally.records = 0 if first else 1
                 if waiting is not None:
@@ -81,7 +88,7 @@ class Worker:
                 self._tally.records -= 0 if first else 1
                 self._say("passed", self._passed)
                 self._passed = 0
-                self._say("done", self._tally)
+                self._say("done", self._tally.told())
 
     def _note(self, damage: Damage) -> None:
         self._tally.note(damage)
@@ -92,40 +99,46 @@ class Worker:
             self._say("passed", self._passed)
             self._passed = 0
 
-    def _say(self, kind: str, value: object) -> None:
-        self._said.write(pickle.dumps((kind, value)))
+    def _hear(self) -> int:
+        number: int = marshal.load(self._asked)  # noqa: S302  (of our own process)
+        return number
+
+    def _say(self, kind: str, value: int | Told | None) -> None:
+        self._said.write(marshal.dumps((kind, value)))
         self._said.flush()
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of *data* to *fd*."""
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, memoryview(data)[written:])
-
-
-def main() -> None:
-    """Work for the process that has started this one."""
+def work(plan: Plan, asked: IO[bytes], said: IO[bytes], out: int) -> None:
+    """Work for the process that has started this one, see Worker, until it ends."""
     # Ctrl-C is that process's business: it ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Records are trees: nothing in them needs to be searched for cycles.
     gc.disable()
-    said = sys.stdout.buffer
-    worker = Worker(sys.stdin.buffer, said, int(sys.argv[1]))
     try:
-        worker.run()
+        Worker(plan, asked, said, out).run()
     except EOFError:
         pass  # that process is gone, and so is whoever wanted the day
     except OSError as e:
         failure = ("failed", (e.errno or errno.EIO, e.strerror or str(e)))
         try:
-            said.write(pickle.dumps(failure))
+            said.write(marshal.dumps(failure))
             said.flush()
         except BrokenPipeError:
             os._exit(1)  # nobody listens any more, to the flush of the exit either
 
 
-if __name__ == "__main__":
-    main()
+def _main() -> None:
+    # Imported here: a fork does not need it.
+    import pickle  # noqa: PLC0415
 
-__all__ = ["Worker", "main", "write_all"]
+    try:
+        plan = pickle.load(sys.stdin.buffer)  # noqa: S301  (of our own process)
+    except EOFError:
+        return
+    work(plan, sys.stdin.buffer, sys.stdout.buffer, int(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    _main()
+
+__all__ = ["Worker", "work"]

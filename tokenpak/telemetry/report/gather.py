@@ -130,7 +130,9 @@ def _gather_lines(
         if pending:
             # The sizes of the files and the spools come before the log.
             waiting = stack.enter_context(Pending(log_dir, ERRORS, None))
-        directory = LogDirectory(log_dir, ERRORS, query.covers)
+        directory = LogDirectory(log_dir, ERRORS, query.covers, partial=True)
+        for damage in directory.unreadable:
+            gathered.note(damage)
         crew: Crew | None = None
         number = workers_for(log_dir, query, workers)
         if number > 1:

@@ -5,9 +5,10 @@ The one that reads keeps the files open and hands blocks over through pipes (so 
 reading is as safe as ever while others archive, S4); what the pipe has no room for, it
 counts itself.  Nobody waits for anybody until the end.
 
-The workers are forked, so only where nothing else runs: one thread, and not where fork
-is not to be had.  A worker that dies ends the report with an error, and not with
-figures that lack something.
+The workers are forked, so only where nothing else runs: one thread, those counted that
+Python does not list (a logger's writer is one), and not where fork is not to be had.
+A worker that dies ends the report with an error, and not with figures that lack
+something.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import contextlib
 import os
 import pickle
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from tokenpak.telemetry.read.helper import fork_deaf, is_alone
 from tokenpak.telemetry.read.lines import Block
+from tokenpak.telemetry.read.logs import pass_over
 from tokenpak.telemetry.store.names import list_log_files
 
 if TYPE_CHECKING:
@@ -51,20 +53,16 @@ class Helper(Protocol):
 
 def workers_for(log_dir: str, query: Query, wanted: int | None) -> int:
     """Return how many processes to use: *wanted*, or as many as are of use."""
-    if not hasattr(os, "fork") or not _is_alone():
+    if not hasattr(os, "fork") or not is_alone():
         return 1
     if wanted is not None:
         return max(1, min(wanted, _MOST))
     size = 0
-    for file in list_log_files(log_dir, f"{query.stream}-"):
+    for file in list_log_files(log_dir, f"{query.stream}-", pass_over):
         if query.covers(file.day):
             with contextlib.suppress(OSError):
                 size += os.stat(file.path).st_size * (_PACKED if file.compressed else 1)
     return 1 if size < WORTH_BYTES else min(_MOST, _processors())
-
-
-def _is_alone() -> bool:
-    return threading.active_count() == 1
 
 
 def _processors() -> int:
@@ -77,11 +75,20 @@ class _Worker:
     """One forked process, seen by the one that has it."""
 
     def __init__(self, helper: Callable[[], Helper], others: list[_Worker]) -> None:
-        inbox, self._in = os.pipe()
-        self._out, outbox = os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self.pid = os.fork()
+        ends: list[int] = []
+        try:
+            ends += os.pipe()
+            ends += os.pipe()
+            for stream in (sys.stdout, sys.stderr):
+                # None, or closed: what there is to write is not the worker's to lose.
+                with contextlib.suppress(AttributeError, ValueError):
+                    stream.flush()
+            self.pid = fork_deaf()
+        except BaseException:
+            for end in ends:
+                os.close(end)
+            raise
+        inbox, self._in, self._out, outbox = ends
         if self.pid == 0:
             os.close(self._in)
             os.close(self._out)
@@ -160,6 +167,9 @@ class Crew:
                 self._workers.append(_Worker(helper, self._workers))
             except OSError:  # no more processes, memory or descriptors
                 break
+            except BaseException:  # Ctrl-C
+                self.close()
+                raise
 
     def take(self, path: str, block: Block) -> bool:
         """
@@ -206,7 +216,7 @@ def _work(helper: Callable[[], Helper], inbox: int, outbox: int) -> None:
                     pickle.dump(work.result, out, protocol=5)
                     out.write(_DONE)
                 status = 0
-    except BaseException:  # noqa: S110  Ctrl-C, memory: the parent misses the answer
+    except BaseException:  # noqa: S110  memory: the parent misses the answer
         pass
     finally:
         os._exit(status)

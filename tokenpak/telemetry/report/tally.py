@@ -19,6 +19,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tokenpak.telemetry.read.summary import BEFORE_LAST, held_back
 from tokenpak.telemetry.report.kinds import Frames, shape_of
 from tokenpak.telemetry.report.quantiles import MOST, Values
 from tokenpak.telemetry.report.window import (
@@ -46,11 +47,9 @@ NONE: Final = "(none)"
 NOTICE: Final = "RecordsDropped"
 """The type of a record that says how many were dropped, as the queue writes it."""
 MOST_TOLD: Final = 10**12
-"""What a notice or summary can tell of; more is no count of a process."""
+"""What a notice can tell of; more is no count of a process."""
 REST: Final = "0"
 """The shape of messages that find no room: no message has it, its digits are gone."""
-_HELD: Final = " more like this were held back: "
-"""What the summary of a storm says before the last message."""
 
 
 class Key(NamedTuple):
@@ -165,11 +164,10 @@ class Tally:
         if error_type is None:
             error_type = record.get("event")
         message = message if isinstance(message, str) else ""
-        if type(context.get("storm")) is dict and self._held_back(
-            context["storm"],
-            self._entry_of(record, error_type, message.partition(_HELD)[2], context),
-            slot,
-        ):
+        held = held_back(record) if "storm" in context else None
+        if held is not None:
+            last = message.partition(BEFORE_LAST)[2]
+            self._hold(held, self._entry_of(record, error_type, last, context), slot)
             return
         if error_type == NOTICE and self._told(context, slot):
             return
@@ -294,18 +292,14 @@ class Tally:
                 groups = self.groups[pair] = (Group(), Group())
         return groups
 
-    def _held_back(self, storm: dict[str, Any], entry: Entry, slot: int) -> bool:
-        """Return whether this is the summary of a storm, and count what it tells of."""
-        number = storm.get("held_back")
-        if type(number) is not int or not 0 <= number <= MOST_TOLD:
-            return False
+    def _hold(self, number: int, entry: Entry, slot: int) -> None:
+        """Count what the summary of a storm tells of."""
         if slot == HISTORY:
             entry.counts[slot] += 1
         elif slot >= self._now:
             entry.held_now += number
         else:
             entry.held_before += number
-        return True
 
     def _told(self, context: dict[str, Any], slot: int) -> bool:
         """Return whether this tells of dropped records, and count them."""

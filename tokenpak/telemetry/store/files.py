@@ -39,6 +39,7 @@ from tokenpak.telemetry.store.modes import (
     set_mode,
     whose_it_is,
 )
+from tokenpak.telemetry.store.names import METRICS_DIR
 
 NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 """The process, or the system, has no descriptor left."""
@@ -340,7 +341,8 @@ class OsFiles:
 def _close_unregistered(places: set[str]) -> None:
     # Mapping objects own duplicates of read-write descriptors and close those
     # themselves, so only what can hold a lock is closed: log files, which are opened
-    # for appending, and the locks of spools, which are opened for reading.
+    # for appending, the locks of spools, which are opened for reading, and files that
+    # are locks.
     import fcntl  # noqa: PLC0415  (not there on Windows, nor is fork)
 
     try:
@@ -358,7 +360,10 @@ def _close_unregistered(places: set[str]) -> None:
         place, name = os.path.split(path)
         log_file = bool(flags & os.O_APPEND) and name.endswith(".jsonl")
         reads_only = flags & os.O_ACCMODE == os.O_RDONLY
-        if place in places and (log_file or (reads_only and name.endswith(".spool"))):
+        spool = reads_only and name.endswith(".spool")
+        # Elsewhere it may be the application's.
+        ours = os.path.basename(place) == METRICS_DIR and name.endswith(".lock")
+        if place in places and (log_file or spool or ours):
             _close_quietly(fd)
 
 

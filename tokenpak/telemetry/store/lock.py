@@ -22,6 +22,10 @@ except ImportError:  # Windows
         """Take the lock of *fd*, or return False at once: somebody else has it."""
         return lock_descriptor(fd, blocking=False)
 
+    def only_shared(fd: int) -> bool:  # noqa: ARG001
+        """Return False: there are no shared locks here."""
+        return False
+
     def unlock(fd: int) -> None:
         """Release the lock of *fd*."""
         unlock_descriptor(fd)
@@ -36,9 +40,18 @@ else:
             return False
         return True
 
+    def only_shared(fd: int) -> bool:
+        """Return whether nobody has the exclusive lock of *fd*, which is not ours."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        return True
+
     def unlock(fd: int) -> None:
         """Release the lock of *fd*."""
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
-__all__ = ["try_lock", "unlock"]
+__all__ = ["only_shared", "try_lock", "unlock"]

@@ -61,14 +61,60 @@ def open_to_group(directory: str) -> None:
         OSError: it cannot be looked at or changed.
 
     """
+    let_group_into(directory, SHARED_SPOOL_MODE)
+
+
+def let_group_into(directory: str, wanted: int = GROUP_DIRECTORY_MODE) -> None:
+    """
+    Give *directory*, if it is ours, what it lacks of the mode *wanted*.
+
+    Raises:
+        OSError: it cannot be looked at or changed.
+
+    """
     if not hasattr(os, "geteuid"):
         return
     status = os.lstat(directory)
     mode = stat.S_IMODE(status.st_mode)
-    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
-        wanted = mode | SHARED_SPOOL_MODE
-        if wanted != mode:
-            os.chmod(directory, wanted)
+    ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    if ours and mode | wanted != mode:
+        os.chmod(directory, mode | wanted)
+
+
+def give_to_owner(fd: int, directory: str) -> None:
+    """
+    Give what root has just made, as *fd*, to the owner of *directory*.
+
+    Root only asks, once; the application would be kept out of its own file for good.
+    """
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    owner, made = os.stat(directory), os.fstat(fd)
+    # Not what somebody has put there meanwhile: it may be any file, under another name.
+    empty = made.st_size == 0 and made.st_nlink == 1
+    ours = made.st_uid == 0 and (empty or stat.S_ISDIR(made.st_mode))
+    if ours and owner.st_uid != 0:
+        try:
+            os.chown(fd, owner.st_uid, owner.st_gid)
+        except OSError:  # a file system without owners
+            pass
+
+
+def make_directory_for_owner(path: str, mode: int, directory: str) -> None:
+    """
+    Create *path*, in *directory*, whose owner it is for, also if root makes it.
+
+    Raises:
+        OSError: it cannot be made.
+
+    """
+    make_directories(path, mode)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            give_to_owner(fd, directory)
+        finally:
+            os.close(fd)
 
 
 def kind_of(status: os.stat_result) -> str:
@@ -258,10 +304,13 @@ __all__ = [
     "GROUP_FILE_MODE",
     "SHARED_SPOOL_FILE_MODE",
     "SHARED_SPOOL_MODE",
+    "give_to_owner",
     "is_private",
     "kind_of",
     "let_group_in",
+    "let_group_into",
     "make_directories",
+    "make_directory_for_owner",
     "not_a_directory",
     "refuse_irregular",
     "set_mode",

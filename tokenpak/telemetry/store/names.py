@@ -18,7 +18,10 @@ from __future__ import annotations
 import os
 import re
 from datetime import date
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ERRORS: Final = "errors"
 EVENTS: Final = "events"
@@ -67,20 +70,27 @@ def parse_log_name(path: str) -> LogFile | None:
     )
 
 
-def list_log_files(log_dir: str, only: str = "") -> list[LogFile]:
+def list_log_files(
+    log_dir: str,
+    only: str = "",
+    on_problem: Callable[[str, OSError], object] | None = None,
+) -> list[LogFile]:
     """
     List the log files of *log_dir* and its archive, by stream, day and part.
 
     Args:
         log_dir: the directory.
         only: how the names begin; other names cost next to nothing then.
+        on_problem: is told of an archive that cannot be listed, with its path, and the
+            other files are listed all the same; None (default): it is raised.
 
     A plain file beats the ``.gz`` of the same name: archiving compresses to a
     temporary name, renames to ``.gz`` and unlinks the plain one last, so while both
     are there they hold the same records (S4).
 
     Raises:
-        OSError: *log_dir* cannot be listed.  A missing archive is an empty one.
+        OSError: *log_dir*, or its archive, cannot be listed.  A missing archive is an
+            empty one.
 
     """
     found: dict[tuple[str, date, int, str], LogFile] = {}
@@ -90,6 +100,11 @@ def list_log_files(log_dir: str, only: str = "") -> list[LogFile]:
         except FileNotFoundError:
             if place == log_dir:
                 raise
+            names = []
+        except OSError as e:
+            if place == log_dir or on_problem is None:
+                raise
+            on_problem(place, e)
             names = []
         for name in names:
             if not name.startswith(only):

@@ -17,6 +17,7 @@ So whatever must change at once is changed by the store of one word.
     word 24-31  note with an odd number      /   first, start, last, end
     word 32-    drops: for each reason, count, count told of, first and last time
     word 64-    slots: the sequence number of the segment in it, 0 if it is free
+    word 1024-  what the owner counts of its own work: see meters
 
 The switch names the newest note.  A new one is written into the other place and only
 then switched to; *done* is one store, too.  The range goes from ``start`` in the

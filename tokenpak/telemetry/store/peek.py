@@ -27,8 +27,11 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from tokenpak.telemetry.errors import SpoolError
+from tokenpak.telemetry.store import meters
 from tokenpak.telemetry.store.boot import current_boot
 from tokenpak.telemetry.store.files import READ_FLAGS
+from tokenpak.telemetry.store.lock import only_shared
+from tokenpak.telemetry.store.meters import Reading
 from tokenpak.telemetry.store.names import day_file_name
 from tokenpak.telemetry.store.notes import (
     HEADER_WORDS,
@@ -37,7 +40,7 @@ from tokenpak.telemetry.store.notes import (
     Notes,
 )
 from tokenpak.telemetry.store.pieces import Piece, judge, whole_lines
-from tokenpak.telemetry.store.spool import HEAD_BYTES
+from tokenpak.telemetry.store.spool import HEAD_BYTES, ident_of
 
 _CHUNK: Final = 256 * 1024
 _PROBE: Final = 4096
@@ -136,19 +139,30 @@ class SpoolView:
 
     def is_locked(self) -> bool:
         """Return whether its owner lives, by trying its lock for a moment."""
-        import fcntl  # noqa: PLC0415  (where there are spools, there is fcntl)
-
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
-        return False
+        return not only_shared(self._fd)
 
     @property
     def begin(self) -> tuple[int, int]:
         """Sequence and offset of the first line that is not in the log."""
         return self._begin
+
+    def counters(self) -> Reading:
+        """
+        Return what the owner has counted of its own work.
+
+        Raises:
+            OSError: the file cannot be read.
+
+        """
+        # A kernel's copy may see a word in the middle of a store; not twice alike.
+        offset, size = meters.FIRST * WORD, meters.BLOCK * WORD
+        block = os.pread(self._fd, size, offset)
+        for _ in range(_TRIES):
+            before, block = block, os.pread(self._fd, size, offset)
+            if len(block) == size and before == block:
+                break
+        words = memoryview(block.ljust(size, b"\0")).cast("Q")
+        return meters.parse(words, self.drops, self.stream, ident_of(self.path))
 
     def places_behind(self, position: tuple[int, int]) -> list[int]:
         """

@@ -15,7 +15,7 @@ import stat
 from typing import Final
 
 from tokenpak.telemetry.store.modes import is_private
-from tokenpak.telemetry.store.names import SPOOL_DIR
+from tokenpak.telemetry.store.names import METRICS_DIR, SPOOL_DIR
 
 RELIABLE: Final = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "tmpfs", "f2fs", "jfs", "overlay", "ramfs"}
@@ -66,20 +66,25 @@ def is_shared(directory: str) -> bool:
 
 def used_by_group(log_dir: str) -> bool:
     """
-    Return whether processes with group access have made spools in *log_dir*.
+    Return whether processes with group access have made something in *log_dir*.
 
     For who appends to a log and was not told of that setting: a day's file that only
     one user may write to would shut out the others for the rest of the day.
     """
+    # Spools may be elsewhere; counters are saved here all the same.
+    return any(
+        _has_mode(os.path.join(log_dir, name), stat.S_IWGRP | bit)
+        for name, bit in ((SPOOL_DIR, stat.S_ISVTX), (METRICS_DIR, stat.S_ISGID))
+    )
+
+
+def _has_mode(path: str, bits: int) -> bool:
+    """Return whether *path* is a directory with *bits*, and not for everybody."""
     try:
-        mode = os.lstat(os.path.join(log_dir, SPOOL_DIR)).st_mode
+        mode = os.lstat(path).st_mode
     except OSError:
         return False
-    return (
-        stat.S_ISDIR(mode)
-        and not mode & stat.S_IWOTH
-        and bool(mode & stat.S_IWGRP and mode & stat.S_ISVTX)
-    )
+    return stat.S_ISDIR(mode) and not mode & stat.S_IWOTH and mode & bits == bits
 
 
 def _user_place(user: int | None = None) -> str:

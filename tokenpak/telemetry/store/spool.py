@@ -1,7 +1,8 @@
 """
 The spool's file: a head of words (see notes) and slots for the segments of a chain.
 
-    0                      head: notes, drops, which segment is in which slot
+    0                      head: notes, drops, which segment is in which slot; behind
+                           them what the owner counts of its own work (see meters)
     64 KiB + n * 2 MiB     slot n
 
 A segment (see there) is the zero-filled range of one slot under a mapping of its own.
@@ -26,13 +27,15 @@ import mmap
 import os
 import threading
 import time
+import zlib
 from typing import Final
 
 from tokenpak.telemetry.errors import SpoolError
 from tokenpak.telemetry.settings import SEGMENT_BYTES
+from tokenpak.telemetry.store import meters
 from tokenpak.telemetry.store.boot import current_boot
 from tokenpak.telemetry.store.files import OsFiles
-from tokenpak.telemetry.store.lock import try_lock
+from tokenpak.telemetry.store.lock import only_shared, try_lock
 from tokenpak.telemetry.store.modes import (
     FILE_MODE,
     SHARED_SPOOL_FILE_MODE,
@@ -50,6 +53,8 @@ HEAD_BYTES: Final = 65_536
 """A multiple of every page size, as the offset of a mapping must be."""
 SUFFIX: Final = ".spool"
 NEW_PREFIX: Final = ".new-"
+_ASKING: Final = 100
+"""Milliseconds that are waited for whoever asks whether an owner lives."""
 
 
 class SpoolFile:
@@ -59,6 +64,8 @@ class SpoolFile:
     Attributes:
         notes: the head.
         path: None if this is memory.
+        counters: the words for meters.
+        ident: by which its counters are told from others.
 
     """
 
@@ -76,6 +83,8 @@ class SpoolFile:
         self._map_fd = map_fd
         self._words = memoryview(head).cast("Q")
         self.notes = Notes(self._words)
+        self.counters = self._words[meters.FIRST : meters.FIRST + meters.BLOCK]
+        self.ident = ident_of(path)
         self._gil = has_gil()
 
     # -- birth ------------------------------------------------------------------
@@ -171,7 +180,7 @@ class SpoolFile:
         map_fd = -1
         try:
             refuse_irregular(path, os.fstat(lock_fd))
-            if files.lock(lock_fd) and files.status(lock_fd).same_file(
+            if _take(files, lock_fd) and files.status(lock_fd).same_file(
                 files.status_at(path)
             ):
                 map_fd = files.open(path, os.O_RDWR)
@@ -341,9 +350,32 @@ class SpoolFile:
         self._map_fd = self._lock_fd = -1
 
 
+def ident_of(path: str | None) -> int:
+    """Return the number that a spool's name holds; of memory, one drawn at random."""
+    if path is None:
+        return int.from_bytes(os.urandom(8), "little")
+    name = os.path.basename(path)
+    try:
+        return int(name.removesuffix(SUFFIX).rpartition("-")[2], 16) % 2**64
+    except ValueError:  # somebody has given it another; the same each time all the same
+        return zlib.crc32(os.fsencode(name))
+
+
 @functools.lru_cache(maxsize=1)
 def _zeros(size: int) -> bytes:
     return bytes(size)
+
+
+def _take(files: OsFiles, fd: int) -> bool:
+    """Take the lock of *fd*, unless it has an owner."""
+    for _ in range(_ASKING):
+        if files.lock(fd):
+            return True
+        if not only_shared(fd):
+            return False
+        # Somebody asks this moment whether the owner lives: see SpoolView.is_locked().
+        time.sleep(0.001)
+    return False
 
 
 def spool_paths(directory: str) -> list[str]:
@@ -401,7 +433,7 @@ def _unlink_quietly(path: str) -> None:
         pass
 
 
-if HEADER_WORDS * WORD > HEAD_BYTES:
+if max(HEADER_WORDS, meters.FIRST + meters.BLOCK) * WORD > HEAD_BYTES:
     raise AssertionError("the words do not fit the head")
 
 __all__ = [
@@ -409,6 +441,7 @@ __all__ = [
     "NEW_PREFIX",
     "SUFFIX",
     "SpoolFile",
+    "ident_of",
     "remove_unborn",
     "spool_paths",
 ]

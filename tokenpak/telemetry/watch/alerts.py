@@ -102,6 +102,8 @@ def one_line(text: object, longest: int = LONGEST_TEXT) -> str:
     """
     line = text if isinstance(text, str) else repr(text)
     cut = len(line) > longest
+    if not cut and line.isprintable():
+        return line
     line = "".join(
         character
         if character.isprintable()

@@ -30,6 +30,7 @@ MOST_OF_A_NAME: Final = 20
 """Alerts of one name that fire at once; what comes then is one more, of ``(other)``."""
 MOST_KNOWN: Final = 5_000
 """Types that are known to have been seen; then the longest unseen is forgotten."""
+_NO_TYPE: Final = "(none)"
 _OVER_WINDOWS: Final = 2
 """A spike is over when so many windows after its last are quiet."""
 _STALE: Final = DAY
@@ -73,7 +74,8 @@ class Conditions:
         """Count *failure*, and fire what fires at once."""
         # A clock that is ahead of ours: it has happened by now.
         when = min(failure.when, now)
-        name = one_line(failure.error_type, LONGEST_NAME)
+        # An empty name is that of all types together.
+        name = one_line(failure.error_type or _NO_TYPE, LONGEST_NAME)
         self.windows.add(when, name, failure.number)
         new = self._is_new(name, when)
         if when < max(self.tell_from, now - _STALE):
@@ -106,7 +108,7 @@ class Conditions:
 
         """
         self._close(until, now)
-        for judged in self.windows.peek():
+        for judged in self.windows.peek(until):
             self._apply(judged, quiet=False, told=True)
         for alert in list(self.firing.values()):
             if alert.last_seen > now + HOUR:
@@ -129,11 +131,11 @@ class Conditions:
         digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
         day = int(when // DAY)
         seen = self._known.get(digest)
-        if seen is None or seen < day:
-            self._known.pop(digest, None)
-            self._known[digest] = day
-            if len(self._known) > MOST_KNOWN:
-                del self._known[next(iter(self._known))]
+        # At the end, each time: thousands of new ones do not make old ones new.
+        self._known.pop(digest, None)
+        self._known[digest] = day if seen is None else max(seen, day)
+        if len(self._known) > MOST_KNOWN:
+            del self._known[next(iter(self._known))]
         return seen is None
 
     def _fire_at_once(
@@ -174,12 +176,16 @@ class Conditions:
         begin = self.windows.begin_of(judged.window)
         states = {verdict.series: verdict.state for verdict in judged.verdicts}
         # The types first: a spike of all errors that one of them explains is no news.
+        # But what befalls several at once is one alert, of all, and not one of each.
         explained = 0
+        together = told and self._together(judged)
         for verdict in reversed(judged.verdicts):
             alert = self.firing.get(f"{SPIKE}/{verdict.series}")
             if alert is not None:
                 if verdict.state != "quiet":
                     self._go_on(alert, verdict, begin)
+            elif together and verdict.series != TOTAL:
+                continue
             elif verdict.state == "spike" and told:
                 self._fire_spike(verdict, begin, explained)
             if f"{SPIKE}/{verdict.series}" in self.firing:
@@ -192,10 +198,28 @@ class Conditions:
                 if windows >= _OVER_WINDOWS:
                     self._end(alert, alert.last_seen + self.rules.window)
 
+    def _together(self, judged: Judged) -> bool:
+        """Return whether all errors are a spike that no single type accounts for."""
+        spikes = {v.series: v for v in judged.verdicts if v.state == "spike"}
+        total = spikes.pop(TOTAL, None)
+        if total is None:
+            return False
+        begun = [
+            verdict.number
+            for series, verdict in spikes.items()
+            if f"{SPIKE}/{series}" not in self.firing
+        ]
+        return len(begun) > 1 or (
+            len(begun) == 1 and total.number - begun[0] >= self._least(total)
+        )
+
+    def _least(self, verdict: Verdict) -> float:
+        """Return what a spike has at least, by the rules."""
+        return max(self.rules.spike_count, self.rules.spike_factor * verdict.usual)
+
     def _fire_spike(self, verdict: Verdict, begin: float, explained: int) -> None:
         if verdict.series == TOTAL:
-            least = max(self.rules.spike_count, self.rules.spike_factor * verdict.usual)
-            if explained and verdict.number - explained < least:
+            if explained and verdict.number - explained < self._least(verdict):
                 return
         elif f"{SPIKE}/{TOTAL}" in self.firing:
             return  # it is part of what is told already

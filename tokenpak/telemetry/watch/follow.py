@@ -8,23 +8,25 @@ bytes in another file; so much of it as was read is passed over.  A line without
 newline is not finished, and is read at the next look.
 
 R1  No lock is taken, and damage is passed over: what is malformed is counted.
-R2  One chunk is held.  So many files are remembered, and days before the last few are
-    not looked at again: records that are older concern nobody who is to be woken.
+R2  One chunk is held.  Days before the last few are not looked at again (records that
+    are older concern nobody who is to be woken), and of their files, so many are
+    remembered.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-from tokenpak.telemetry.read.chunks import gzip_chunks, plain_chunks
+from tokenpak.telemetry.read.chunks import plain_chunks
 from tokenpak.telemetry.read.lines import Block, split_lines
 from tokenpak.telemetry.read.records import MalformedLine, Record
 from tokenpak.telemetry.read.scan import end_of, found_in
 from tokenpak.telemetry.read.source import LogDirectory, OpenDay, OpenFile
+from tokenpak.telemetry.read.unpack import gzip_chunks
 from tokenpak.telemetry.store.names import ERRORS
 
 DAYS: Final = 3
@@ -42,11 +44,25 @@ class Follower:
     Args:
         log_dir: the directory of the daily files.
         learn_days: how far it goes back at its first look.
+        stream: ``errors`` or ``events``.
+        arrived: is given each line, and says whether it is wanted; None: each is.
+        only: bytes of those lines that are wanted; others are not decoded.
 
     """
 
-    def __init__(self, log_dir: str, learn_days: int = 14) -> None:
+    def __init__(
+        self,
+        log_dir: str,
+        learn_days: int = 14,
+        *,
+        stream: str = ERRORS,
+        arrived: Callable[[bytes], bool] | None = None,
+        only: bytes = b"",
+    ) -> None:
         self._log_dir = log_dir
+        self._stream = stream
+        self._arrived = arrived
+        self._only = only
         self._learn_days = learn_days
         self._day: date | None = None
         """Of the last look; None: there was none."""
@@ -75,14 +91,17 @@ class Follower:
             # The clock may have been set, either way.
             since = min(today, self._day) - timedelta(days=DAYS)
             since = max(since, today - timedelta(days=self._learn_days + DAYS))
-        directory = LogDirectory(self._log_dir, ERRORS, lambda day: day >= since)
+        directory = LogDirectory(self._log_dir, self._stream, lambda day: day >= since)
         for day in directory.days():
             with directory.open_day(day) as opened:
                 yield day, self._records(opened)
         self._day = today
         if len(self._files) > MOST_FILES:
             self._files.sort(key=lambda known: known.day)
-            del self._files[:-MOST_FILES]
+            # None that is looked at again: all of it would come once more.
+            again = today - timedelta(days=DAYS)
+            old = sum(known.day < again for known in self._files)
+            del self._files[: min(old, len(self._files) - MOST_FILES)]
 
     def _records(self, opened: OpenDay) -> Iterator[Record]:
         of_day = [known for known in self._files if known.day == opened.day]
@@ -133,10 +152,15 @@ class Follower:
             placed: Block = block._replace(offset=begin + block.offset)
             if block.end == "file" and not file.file.compressed:
                 break  # the rest of the line is on its way
-            for item in found_in(placed, file.file.path, ERRORS):
+            wanted = placed
+            if self._only:
+                # Offsets are lost with the others; nobody asks for them.
+                lines = [line for line in placed.lines if self._only in line]
+                wanted = placed._replace(lines=lines)
+            for item in found_in(wanted, file.file.path, self._stream):
                 if isinstance(item, MalformedLine):
                     self.malformed += 1
-                else:
+                elif self._arrived is None or self._arrived(item[2]):
                     yield item[0]
             if not file.file.compressed and known.read < _HEAD:
                 known.head = _head(file, end_of(placed))

@@ -6,8 +6,10 @@ The JSON in which alerts are told: Alertmanager's, its webhooks', and Slack's.
     https://api.slack.com/messaging/webhooks, and its page on formatting text
 
 JSON is made by the encoder, never by putting strings together.  In Slack's text ``&``,
-``<`` and ``>`` are escaped, so what an error says can neither mention a channel nor
-be a link.
+``<`` and ``>`` are escaped, and what an error says stands in a span of code, without
+backticks of its own: so it can neither mention a channel, nor be a link, a picture or
+bold.  (Mattermost takes the same form, and reads ``@channel`` and Markdown anywhere but
+in code.)
 """
 
 from __future__ import annotations
@@ -91,10 +93,14 @@ def slack_line(alert: Alert) -> str:
     if alert.ends_at is None and alert.severity == "critical":
         mark = ":rotating_light:"
     over = " (over)" if alert.ends_at is not None else ""
-    text = f"{mark} *{alert.name}*{over}: {escape_slack(alert.summary)}"
+    text = f"{mark} *{alert.name}*{over}: {_as_code(alert.summary)}"
     if alert.example and alert.ends_at is None:
-        text += f"\n> {escape_slack(alert.example)}"
+        text += f"\n> {_as_code(alert.example)}"
     return text
+
+
+def _as_code(text: str) -> str:
+    return f"`{escape_slack(text).replace('`', chr(39))}`"
 
 
 def escape_slack(text: str) -> str:

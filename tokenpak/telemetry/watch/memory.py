@@ -3,14 +3,17 @@ The state of a watch in a small file, so that a restart repeats nothing.
 
 The file is replaced as a whole (a new one is renamed over it), so a death leaves the
 old or the new one.  It carries a checksum: what is damaged is not believed in part, but
-begun anew.  A lock on a file beside it keeps two watches from telling everything twice.
+begun anew.  A lock on a file beside it keeps two watches from telling everything twice;
+if that file is deleted under a watch, it makes and locks another.
 
 S5  Both are 0600, in a directory that is 0700; symbolic links are not followed.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +52,8 @@ class Memory:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._lock: int | None = None
+        """A descriptor; it is held."""
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
@@ -56,16 +61,53 @@ class Memory:
         Hold the lock within; False: another watch of that state has it.
 
         Raises:
-            OSError: the directory or the file of the lock cannot be made.
+            OSError: the directory or the file of the lock cannot be made, or what is
+                there is no file: root would put /dev/null aside.
 
         """
+        try:
+            regular = stat.S_ISREG(os.lstat(self.path).st_mode)
+        except FileNotFoundError:
+            regular = True
+        if not regular:
+            raise OSError(errno.EINVAL, "it is not a regular file", self.path)
         directory = os.path.dirname(self.path)
         os.makedirs(directory or ".", mode=0o700, exist_ok=True)
         fd = os.open(f"{self.path}.lock", _WRITE, 0o600)
         try:
-            yield try_lock(fd)
+            alone = try_lock(fd)
+            if alone:
+                self._lock = fd
+            yield alone
         finally:
+            os.close(fd if self._lock is None else self._lock)
+            self._lock = None
+
+    def _keep_lock(self) -> None:
+        """
+        See to it that the lock is that of the file which others find.
+
+        Raises:
+            OSError: somebody else has made and locked one, or none can be made.
+
+        """
+        if self._lock is None:
+            return
+        place = f"{self.path}.lock"
+        try:
+            if os.path.samestat(os.lstat(place), os.fstat(self._lock)):
+                return
+        except FileNotFoundError:
+            pass
+        fd = os.open(place, _WRITE, 0o600)
+        try:
+            if not try_lock(fd):
+                raise OSError(errno.EAGAIN, "another watch has it", self.path)
+        except BaseException:
             os.close(fd)
+            raise
+        os.close(self._lock)
+        self._lock = fd
 
     def load(self) -> Any:
         """
@@ -110,6 +152,12 @@ class Memory:
         body = orjson.dumps(state, option=orjson.OPT_NON_STR_KEYS)
         head = orjson.dumps({"tokenpak_watch": VERSION, "crc32": zlib.crc32(body)})
         temporary = f"{self.path}.tmp"
+        directory = os.path.dirname(self.path) or "."
+        if not os.path.isdir(directory):
+            # The log directory was deleted and made anew.  Its parents are not made
+            # here: a file system that is not mounted is none to write to.
+            os.mkdir(directory, 0o700)
+        self._keep_lock()
         # Under the lock nobody else writes it; what is there is of a death.
         try:
             os.unlink(temporary)

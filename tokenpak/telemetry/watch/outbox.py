@@ -6,13 +6,16 @@ knows what is part of the state, so a restart repeats nothing.  Told is what a t
 has taken: a death between that and the saving of the state tells it twice, and the
 other order would tell it never.
 
-A target that fails is tried again after a second, then two, up to five minutes, while
-the others are told.  Alerts wait for it for a day, and so many of them.
+What is over is told before what fires: the same may have begun again meanwhile, and
+Alertmanager believes what it hears last.
+
+A target that fails is tried again after a second, then two, up to five minutes, when
+the others were told.  Alerts wait for it for a day, and so many of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from tokenpak.telemetry.watch.alerts import Alert
@@ -58,7 +61,26 @@ class Outbox:
         for alert in ended:
             self._over[alert.identity] = alert
 
-    def deliver(self, firing: Sequence[Alert], now: float, *, elapsed: float) -> bool:
+    def untold(self, firing: Sequence[Alert]) -> dict[str, int]:
+        """Return how many alerts each target does not know of, where there are any."""
+        alerts = [*self._over.values(), *firing]
+        found = {}
+        for target in self._targets:
+            known = self._told[target.identity]
+            number = sum(known.get(a.identity) != a.status for a in alerts)
+            if number:
+                found[target.name] = number
+        return found
+
+    def deliver(
+        self,
+        firing: Sequence[Alert],
+        now: float,
+        *,
+        elapsed: float,
+        remember: Callable[[], None] = lambda: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         """
         Tell whom it is time to tell.
 
@@ -66,22 +88,35 @@ class Outbox:
             firing: all that fire.
             now: seconds since the epoch.
             elapsed: seconds of a clock that nobody sets.
-
-        Returns:
-            Whether somebody was told something, so that the state is to be saved.
+            remember: is called when somebody was told something: each may take a
+                minute, and a death should tell as little twice as can be.
+            stop: whether nobody else is to be told now.
 
         """
-        alerts = [*firing, *self._over.values()]
-        told = False
-        for target in self._targets:
+        alerts = [*self._over.values(), *firing]
+        # Who has failed comes last: it may take a minute to fail again.
+        for target in sorted(
+            self._targets, key=lambda target: self._failures.get(target.identity, 0)
+        ):
             if elapsed >= self._next_try.get(target.identity, 0.0):
-                told |= self._deliver(target, alerts, now, elapsed)
-        self._forget(firing, now)
-        return told
+                for _ in self._deliver(target, alerts, now, elapsed, stop):
+                    remember()
+                    if stop():
+                        return
+            if stop():
+                return
+        if self._forget(firing, now):
+            remember()
 
     def _deliver(
-        self, target: Target, alerts: Sequence[Alert], now: float, elapsed: float
-    ) -> bool:
+        self,
+        target: Target,
+        alerts: Sequence[Alert],
+        now: float,
+        elapsed: float,
+        stop: Callable[[], bool],
+    ) -> Iterator[None]:
+        """Tell *target*, and yield after each batch that it has taken."""
         known = self._told[target.identity]
         due = [
             alert
@@ -89,21 +124,19 @@ class Outbox:
             if known.get(alert.identity) != alert.status
             or self._again(target, alert, elapsed)
         ]
-        told = False
         for begin in range(0, len(due), target.batch):
             batch = due[begin : begin + target.batch]
             try:
-                target.tell(batch, now)
+                target.tell(batch, now, stop)
             except NotToldError as e:
                 self._fail(target, e, elapsed)
-                return told
+                return
             for alert in batch:
                 known[alert.identity] = alert.status
                 self._sent[target.identity, alert.identity] = elapsed
-            told = True
             if self._failures.pop(target.identity, 0):
                 self._say(f"{target.name} can be reached again.")
-        return told
+            yield
 
     def _again(self, target: Target, alert: Alert, elapsed: float) -> bool:
         if not target.repeat or alert.ends_at is not None:
@@ -120,8 +153,9 @@ class Outbox:
         if failures == 1:
             self._say(f"{target.name} could not be told: {error}. It is tried again.")
 
-    def _forget(self, firing: Sequence[Alert], now: float) -> None:
-        """Let go of what all know, and of what has waited too long."""
+    def _forget(self, firing: Sequence[Alert], now: float) -> bool:
+        """Let go of what all know and what has waited too long; return if anything."""
+        before = len(self._over)
         for identity, alert in list(self._over.items()):
             everybody = all(
                 known.get(identity) == "resolved" for known in self._told.values()
@@ -137,6 +171,7 @@ class Outbox:
                 del known[identity]
         for key in [key for key in self._sent if key[1] not in left]:
             del self._sent[key]
+        return len(self._over) != before
 
     def as_data(self) -> dict[str, Any]:
         """Return what restore() takes, of what JSON knows."""

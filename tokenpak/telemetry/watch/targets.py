@@ -15,7 +15,8 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
@@ -36,11 +37,19 @@ LONGEST: Final = 60.0
 """Seconds that it may take altogether: also one that answers byte by byte, or whose
 name is not found, must not keep others from being told."""
 COMMAND_TIMEOUT: Final = 60.0
+ENDING: Final = 5.0
+"""Seconds that either may still take when somebody wants the watch to end."""
+_STEP: Final = 0.2
+"""Seconds after which it is looked whether somebody does."""
 _ALERTS_PATH: Final = "/api/v2/alerts"
 
 
 class NotToldError(Exception):
     """A target could not be told; the text says why, without its address."""
+
+
+def _never() -> bool:
+    return False
 
 
 class Target(Protocol):
@@ -62,9 +71,16 @@ class Target(Protocol):
     def repeat(self) -> float:
         """Seconds after which it must be told again what still fires; 0: never."""
 
-    def tell(self, alerts: Sequence[Alert], now: float) -> None:
+    def tell(
+        self, alerts: Sequence[Alert], now: float, stop: Callable[[], bool] = _never
+    ) -> None:
         """
         Tell *alerts*.
+
+        Args:
+            alerts: at most *batch*.
+            now: seconds since the epoch.
+            stop: whether somebody wants the watch to end, soon.
 
         Raises:
             NotToldError: to be tried again.
@@ -108,11 +124,13 @@ class Webhook:
         self.repeat = repeat
         self._thread: threading.Thread | None = None
 
-    def tell(self, alerts: Sequence[Alert], now: float) -> None:
+    def tell(
+        self, alerts: Sequence[Alert], now: float, stop: Callable[[], bool] = _never
+    ) -> None:
         """Send a POST; everything but a 2xx is a failure."""
-        never = f"no end after {LONGEST:g} seconds"
         if not self.ended(0):
-            raise NotToldError(never)  # there is one that waits, that is enough
+            # There is one that waits, that is enough.
+            raise NotToldError(_no_end(LONGEST))
         body = orjson.dumps(self._form(alerts, now))
         failures: list[BaseException] = []
 
@@ -130,8 +148,7 @@ class Webhook:
         except RuntimeError as e:  # no thread is to be had
             raise NotToldError(str(e)) from None
         self._thread = thread
-        if not self.ended(LONGEST):
-            raise NotToldError(never)
+        _wait_for(self.ended, LONGEST, stop)
         if failures:
             raise failures[0]
 
@@ -224,14 +241,21 @@ class Command:
         self.name = f"command ({os.path.basename(self._arguments[0])})"
         self.identity = _digest(f"command {line}")
 
-    def tell(self, alerts: Sequence[Alert], now: float) -> None:
+    def tell(
+        self, alerts: Sequence[Alert], now: float, stop: Callable[[], bool] = _never
+    ) -> None:
         """Run it once for each of *alerts*."""
         for alert in alerts:
-            self._run(alert, orjson.dumps(webhook_form([alert], now)))
+            self._run(alert, orjson.dumps(webhook_form([alert], now)), stop)
 
-    def _run(self, alert: Alert, body: bytes) -> None:
-        environment = {
-            **os.environ,
+    def _run(self, alert: Alert, body: bytes, stop: Callable[[], bool]) -> None:
+        # Not the addresses of others, which may hold secrets.
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("TOKENPAK_WATCH_")
+        }
+        told = {
             "TOKENPAK_ALERT_STATUS": alert.status,
             "TOKENPAK_ALERT_NAME": alert.name,
             "TOKENPAK_ALERT_SEVERITY": alert.severity,
@@ -242,26 +266,83 @@ class Command:
         try:
             child = subprocess.Popen(  # noqa: S603  (no shell; the operator's words)
                 self._arguments,
-                env=environment,
+                env={**inherited, **_encoded(told)},
                 stdin=subprocess.PIPE,
                 start_new_session=True,
             )
         except (OSError, ValueError) as e:
             raise NotToldError(getattr(e, "strerror", None) or str(e)) from None
+        # communicate() cannot be left and gone on with, in the middle of its input.
+        thread = threading.Thread(
+            target=child.communicate, args=(body,), name="tokenpak-tell", daemon=True
+        )
+
+        def ended(seconds: float) -> bool:
+            thread.join(seconds)
+            return not thread.is_alive()
+
         try:
-            child.communicate(body, timeout=self._timeout)
-        except subprocess.TimeoutExpired:
-            raise NotToldError(f"no end after {self._timeout:g} seconds") from None
+            thread.start()
+            _wait_for(ended, self._timeout, stop)
+        except RuntimeError as e:  # no thread is to be had
+            if child.stdin is not None:
+                child.stdin.close()
+            raise NotToldError(str(e)) from None
         finally:
             if child.poll() is None:
-                # With all that it has started.
-                if hasattr(os, "killpg"):
-                    os.killpg(child.pid, signal.SIGKILL)
-                else:
-                    child.kill()
-                child.wait()
+                _kill(child)
         if child.returncode:
             raise NotToldError(f"exit status {child.returncode}")
+
+
+def _wait_for(
+    ended: Callable[[float], bool], longest: float, stop: Callable[[], bool]
+) -> None:
+    """
+    Wait until it has ended; if *stop*, not for long.
+
+    Args:
+        ended: waits up to so many seconds, and returns whether it has.
+        longest: seconds.
+        stop: see Target.
+
+    Raises:
+        NotToldError: it has not.
+
+    """
+    deadline = time.monotonic() + longest
+    stopped = False
+    while not ended(max(0.0, min(_STEP, deadline - time.monotonic()))):
+        now = time.monotonic()
+        if not stopped and stop():
+            stopped, deadline = True, min(deadline, now + ENDING)
+        if now >= deadline:
+            raise NotToldError(
+                "the watch was to end meanwhile" if stopped else _no_end(longest)
+            )
+
+
+def _no_end(seconds: float) -> str:
+    return f"no end after {seconds:g} seconds"
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """Kill *child*, with all that it has started."""
+    try:
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+    except OSError:
+        pass  # it has ended this moment
+    child.wait()
+
+
+def _encoded(told: dict[str, str]) -> dict[Any, Any]:
+    """Return *told* as UTF-8, also where the locale is of another encoding."""
+    if os.name == "nt":
+        return told
+    return {name: value.encode() for name, value in told.items()}
 
 
 def _checked(kind: str, address: str) -> SplitResult:
@@ -292,6 +373,7 @@ def _digest(text: str) -> str:
 
 __all__ = [
     "COMMAND_TIMEOUT",
+    "ENDING",
     "TIMEOUT",
     "Command",
     "NotToldError",

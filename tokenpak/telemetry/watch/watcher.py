@@ -10,27 +10,24 @@ look.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import orjson
 
-from tokenpak.telemetry.read.records import Record
 from tokenpak.telemetry.watch.alerts import Alert
-from tokenpak.telemetry.watch.conditions import Conditions, Failure
-from tokenpak.telemetry.watch.follow import Follower
+from tokenpak.telemetry.watch.conditions import Conditions
 from tokenpak.telemetry.watch.memory import DamagedStateError, Memory
 from tokenpak.telemetry.watch.outbox import Outbox
 from tokenpak.telemetry.watch.rules import Rules
+from tokenpak.telemetry.watch.sources import Sources
 from tokenpak.telemetry.watch.targets import Target
 
 GRACE: Final = 5.0
 """Seconds that a record may take from the call into the file, before its window is
 judged without it."""
 LEARN_DAYS: Final = 14
-_MOST_AT_ONCE: Final = 1_000_000
-"""Failures that one record may stand for."""
 
 
 class Watcher:
@@ -44,6 +41,8 @@ class Watcher:
         memory: where the state is; its lock is the caller's business.
         say: is given lines of what goes wrong.
         learn_days: how many days of the log are read at the very first look.
+        stop: whether somebody wants it to end: a look that reads is broken off, and
+            done again after the next start; nobody else is told.
 
     """
 
@@ -55,16 +54,18 @@ class Watcher:
         memory: Memory,
         say: Callable[[str], None],
         learn_days: int = LEARN_DAYS,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._stop = stop
         self._memory = memory
         self._say = say
         self._rules = rules
         self._make: tuple[Callable[[], Any], ...] = (
-            lambda: Follower(log_dir, learn_days),
+            lambda: Sources(log_dir, learn_days),
             lambda: Conditions(rules),
             lambda: Outbox(targets, say),
         )
-        self._follower: Follower
+        self._sources: Sources
         self._conditions: Conditions
         self._outbox: Outbox
         self._use([make() for make in self._make])
@@ -118,7 +119,7 @@ class Watcher:
         return True
 
     def _use(self, parts: Sequence[Any]) -> None:
-        self._follower, self._conditions, self._outbox = parts
+        self._sources, self._conditions, self._outbox = parts
 
     def _begin_anew(self, why: str) -> None:
         self._say(
@@ -140,6 +141,8 @@ class Watcher:
 
         """
         self._read(now)
+        if self._stop():
+            return []  # what was read is not saved, and so is read again
         self._conditions.tick(now - GRACE, now)
         ended, self._conditions.ended = self._conditions.ended, []
         firing = self.firing
@@ -150,38 +153,51 @@ class Watcher:
         # Into the outbox first, so that what is over is in the state that is saved.
         self._outbox.add(ended)
         self._save()
-        if self._outbox.deliver(firing, now, elapsed=elapsed):
-            self._save()
+        self.deliver(now, elapsed)
         return begun
 
     def deliver(self, now: float, elapsed: float) -> None:
         """Try again to tell who could not be told."""
-        if self._outbox.deliver(self.firing, now, elapsed=elapsed):
-            self._save()
+        self._outbox.deliver(
+            self.firing, now, elapsed=elapsed, remember=self._save, stop=self._stop
+        )
+
+    def say_untold(self) -> None:
+        """Say who does not know what yet, when the watch ends."""
+        for name, number in self._outbox.untold(self.firing).items():
+            alerts = "an alert" if number == 1 else f"{number} alerts"
+            self._say(f"{name} was not told of {alerts}; the next start does it.")
 
     def _read(self, now: float) -> None:
         try:
-            for day, records in self._follower.new_records(now):
-                end = datetime(day.year, day.month, day.day, tzinfo=UTC)
-                noon = end.timestamp() + 43_200.0
-                for failure in _failures(records, min(noon, now)):
+            for day, failures in self._sources.new(now):
+                for failure in failures:
                     self._conditions.take(failure, now)
-                try:
-                    midnight = (end + timedelta(days=1)).timestamp()
-                except OverflowError:
-                    continue
-                if midnight < now - GRACE:
-                    self._conditions.catch_up(midnight, now)
+                    if self._stop():
+                        return
+                self._catch_up(day, now)
         except OSError as e:
             self._note("log", f"The log cannot be read: {e.strerror or e}.")
         else:
             self._note("log", None)
 
+    def _catch_up(self, day: date | None, now: float) -> None:
+        """Judge what was read of *day*; None: of no certain one."""
+        if day is None:
+            return
+        begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        try:
+            midnight = (begin + timedelta(days=1)).timestamp()
+        except OverflowError:
+            return
+        if midnight < now - GRACE:
+            self._conditions.catch_up(midnight, now)
+
     def _save(self) -> None:
         state = {
             "window": self._rules.window,
             "parts": [
-                self._follower.as_data(),
+                self._sources.as_data(),
                 self._conditions.as_data(),
                 self._outbox.as_data(),
             ],
@@ -208,47 +224,6 @@ class Watcher:
         elif self._said.get(about) != what:
             self._said[about] = what
             self._say(what)
-
-
-def _failures(records: Iterator[Record], default: float) -> Iterator[Failure]:
-    """Yield what of *records* matters; *default* for a time that cannot be read."""
-    for record in records:
-        context = record.get("context")
-        kind, number = "", 1
-        if isinstance(context, dict):
-            told = context.get("kind")
-            kind = told if isinstance(told, str) else ""
-            number = _number(context)
-        error_type = record.get("error_type")
-        message = record.get("message")
-        yield Failure(
-            _instant(record.get("timestamp"), default),
-            error_type if isinstance(error_type, str) else "(none)",
-            kind,
-            message if isinstance(message, str) else "",
-            number,
-        )
-
-
-def _number(context: dict[str, Any]) -> int:
-    """Return how many failures a record stands for: a storm's summary for many."""
-    storm = context.get("storm")
-    held = storm.get("held_back") if isinstance(storm, dict) else None
-    if type(held) is int and held > 0:
-        return min(held, _MOST_AT_ONCE)
-    return 1
-
-
-def _instant(stamp: Any, default: float) -> float:
-    if not isinstance(stamp, str):
-        return default
-    try:
-        when = datetime.fromisoformat(stamp)
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=UTC)
-        return when.timestamp()
-    except (ValueError, OverflowError):
-        return default
 
 
 __all__ = ["GRACE", "LEARN_DAYS", "Watcher"]

@@ -30,7 +30,7 @@ OTHER: Final = "(other)"
 _CHANCE: Final = 3e-5
 """Of calling a usual window a spike: three times in a year of windows of five minutes,
 if the world were as simple as the model.  The rest of one a week is for the world."""
-_CHANCE_OF_TYPE: Final = 5e-6
+_CHANCE_OF_TYPE: Final = 1e-5
 """Of one type: each is one more chance to be wrong."""
 _CHANCE_OVER: Final = 1e-3
 _LARGEST: Final = 3
@@ -69,11 +69,11 @@ class Windows:
         self.next: int | None = None
         """The first window that is not closed; None: nothing was ever seen."""
         self.open: dict[int, Counter[str]] = {}
-        self.series: dict[str, Baseline] = {TOTAL: Baseline(rules.window)}
+        self.series: dict[str, Baseline] = {TOTAL: self._unlearnt()}
         self._entries = 0
         """Types in open windows, added up."""
-        self._last: Counter[str] = Counter()
-        """The window before the next."""
+        self._before: list[Counter[str]] = [Counter(), Counter()]
+        """The two windows before the next, the last one first."""
 
     def of(self, when: float) -> int:
         """Return the number of the window that *when*, of the epoch, is in."""
@@ -98,7 +98,7 @@ class Windows:
         if error_type not in counts:
             if len(counts) >= MOST_TYPES or self._entries >= _MOST_ENTRIES:
                 error_type = OTHER
-            self._entries += 1
+            self._entries += error_type not in counts
         counts[error_type] += number
         return True
 
@@ -117,6 +117,7 @@ class Windows:
             # The clock was set back.  What was learnt stays: it goes by time of day.
             self.next = last
             self.open = {w: counts for w, counts in self.open.items() if w <= last}
+            self._before = [Counter(), Counter()]
         judged: list[Judged] = []
         while self.next < last and self._pass_silence(last):
             judged.append(self._close(self.next))
@@ -125,6 +126,9 @@ class Windows:
             del self.open[window]  # of a clock that was ahead
         self._entries = sum(map(len, self.open.values()))
         return judged
+
+    def _unlearnt(self) -> Baseline:
+        return Baseline(self.rules.window, self.rules.spike_count)
 
     def is_over(self, window: int) -> bool:
         """Return whether *window* was closed."""
@@ -136,53 +140,67 @@ class Windows:
         ahead = min((w for w in self.open if self.next <= w < last), default=last)
         if (ahead - self.next) * self.rules.window > _SKIP:
             self.next = ahead
+            self._before = [Counter(), Counter()]  # they are not the ones before
         return self.next < last
 
-    def peek(self) -> list[Judged]:
-        """Judge the windows under way by what is in them already: spikes only."""
+    def peek(self, now: float) -> list[Judged]:
+        """
+        Judge the windows under way by what is in them already: spikes only.
+
+        Args:
+            now: seconds since the epoch.
+
+        """
         found: list[Judged] = []
         if self.next is not None:
             for window in (self.next, self.next + 1):
                 if counts := self.open.get(window):
-                    before = self._last
+                    before = self._before
                     if window != self.next:
-                        before = self.open.get(self.next, Counter())
-                    verdicts = self._judge(window, counts, before)
+                        last = self.open.get(self.next, Counter())
+                        before = [last, self._before[0]]
+                    part = (now - self.begin_of(window)) / self.rules.window
+                    part = min(1.0, max(0.0, part))
+                    verdicts = self._judge(window, counts, before, part)
                     spikes = [v for v in verdicts if v.state == "spike"]
                     found.append(Judged(window, spikes))
         return found
 
     def _close(self, window: int) -> Judged:
         counts = self.open.pop(window, None) or Counter()
-        judged = Judged(window, self._judge(window, counts, self._last))
-        self._last = counts
+        judged = Judged(window, self._judge(window, counts, self._before))
+        self._before = [counts, self._before[0]]
+        spikes = {v.series for v in judged.verdicts if v.state == "spike"}
         middle = self.begin_of(window) + self.rules.window / 2
-        for name, count in counts.items():
-            if name not in self.series:
-                self._admit(name, count)
+        self._admit(counts)
         for name, series in self.series.items():
-            series.learn(middle, counts.total() if name == TOTAL else counts[name])
+            count = counts.total() if name == TOTAL else counts[name]
+            series.learn(middle, count, spike=name in spikes)
         return judged
 
     def _judge(
-        self, window: int, counts: Counter[str], before: Counter[str]
+        self,
+        window: int,
+        counts: Counter[str],
+        before: list[Counter[str]],
+        part: float = 1.0,
     ) -> list[Verdict]:
         middle = self.begin_of(window) + self.rules.window / 2
         total = self.series[TOTAL]
         largest = tuple(
             heapq.nlargest(_LARGEST, counts.items(), key=lambda item: item[1])
         )
-        both = (counts.total(), before.total())
-        verdicts = [self._compare(TOTAL, total, middle, both, largest)]
+        three = [counts.total(), *(of.total() for of in before)]
+        verdicts = [self._compare(TOTAL, total, middle, three, largest, part)]
         for name, count in counts.items():
-            both = (count, before[name])
-            if sum(both) < self.rules.spike_count:
+            three = [count, *(of[name] for of in before)]
+            if sum(three) < self.rules.spike_count:
                 continue  # most types, most of the time
             series = self.series.get(name)
             if series is None:
-                series = Baseline(self.rules.window)
+                series = self._unlearnt()
                 series.begin_like(total)
-            verdicts.append(self._compare(name, series, middle, both, ()))
+            verdicts.append(self._compare(name, series, middle, three, (), part))
         return verdicts
 
     def _compare(
@@ -190,34 +208,50 @@ class Windows:
         name: str,
         series: Baseline,
         middle: float,
-        both: tuple[int, int],
+        counts: list[int],
         largest: tuple[tuple[str, int], ...],
+        part: float,
     ) -> Verdict:
         """
-        Judge a window by itself, and with the one before: *both*.
+        Judge a window by itself, with the one before, and with two: *counts*.
 
-        Two together show what began in the middle of a window, and what is only
+        By itself it is held against a full one; with others, against that *part* of it
+        which is over.
+        Several together show what began in the middle of a window, and what is only
         somewhat more than chance in each.
         """
-        count, last = both
-        now = series.expect(middle)
-        then = series.expect(middle - self.rules.window)
-        chance = self._chance(count, now.mean, now.variance)
-        longer = 1.0
-        if count > now.mean:  # or the window before would be told of again
-            longer = self._chance(
-                count + last, now.mean + then.mean, now.variance + then.variance
+        count = counts[0]
+        expected = [
+            series.expect(middle - self.rules.window * ago)
+            for ago in range(len(counts))
+        ]
+        rest = [(1.0 - part) * of for of in expected[0]]
+        chances = [
+            self._chance(
+                sum(counts[:number]),
+                sum(each.mean for each in expected[:number]) - (number > 1) * rest[0],
+                sum(each.variance for each in expected[:number])
+                - (number > 1) * rest[1],
             )
+            # What is next to nothing by itself is not told of for those before.
+            if number == 1
+            or (
+                number * count >= self.rules.spike_count
+                and count >= self.rules.spike_factor * expected[0].mean
+            )
+            else 1.0
+            for number in range(1, len(counts) + 1)
+        ]
         limit = _CHANCE if name == TOTAL else _CHANCE_OF_TYPE
         state: Literal["spike", "between", "quiet"] = "between"
-        if chance >= _CHANCE_OVER and longer >= _CHANCE:
+        if chances[0] >= _CHANCE_OVER and chances[1] >= _CHANCE:
             state = "quiet"
-        elif (
-            min(chance, longer) < limit
+        if (
+            min(chances) < limit
             and series.seen * self.rules.window >= self.rules.learning
         ):
             state = "spike"
-        return Verdict(name, count, now.mean, state, largest)
+        return Verdict(name, count, expected[0].mean, state, largest)
 
     def _chance(self, count: int, mean: float, variance: float) -> float:
         """Return the chance of *count*; 1 if it is too few, or not enough more."""
@@ -225,26 +259,51 @@ class Windows:
             return 1.0
         return upper_tail(count, mean, variance)
 
-    def _admit(self, name: str, count: int) -> None:
-        """Give *name* a series; in the place of that with least, if it has more."""
-        if len(self.series) > MOST_SERIES:
-            usual, weakest = min(
-                (series.usual, other)
-                for other, series in self.series.items()
-                if other != TOTAL
+    def _admit(self, counts: Counter[str]) -> None:
+        """
+        Give those of *counts* a series that have none, those with most first.
+
+        If there is no room, in the place of those with least, if they have more.
+        """
+        fresh = heapq.nlargest(
+            MOST_SERIES,
+            (
+                (count, name)
+                for name, count in counts.items()
+                if name not in self.series
+            ),
+        )
+        if not fresh:
+            return
+        weakest = iter(
+            sorted(
+                (self._worth(series, counts[name]), name)
+                for name, series in self.series.items()
+                if name != TOTAL
             )
-            if usual * self._hour >= count:
-                return
-            del self.series[weakest]
-        series = self.series[name] = Baseline(self.rules.window)
-        series.begin_like(self.series[TOTAL])
+        )
+        for count, name in fresh:
+            if len(self.series) > MOST_SERIES:
+                worth, other = next(weakest)
+                if worth >= count:
+                    return  # nor have those behind it
+                del self.series[other]
+            series = self.series[name] = self._unlearnt()
+            series.begin_like(self.series[TOTAL])
+
+    def _worth(self, series: Baseline, count: int) -> float:
+        """Return what a type must have more of to get the place of *series*."""
+        # The mean of a week says nothing yet of one that has just come, and would not
+        # keep it from giving way to each that comes once.
+        lately = min(series.lately, self.rules.spike_count)
+        return max(series.usual * self._hour, lately, count)
 
     def as_data(self) -> dict[str, Any]:
         """Return what restore() takes, of what JSON knows."""
         return {
             "window": self.rules.window,
             "next": self.next,
-            "last": self._last,
+            "before": self._before,
             "open": {str(window): counts for window, counts in self.open.items()},
             "series": {name: series.as_data() for name, series in self.series.items()},
         }
@@ -262,7 +321,7 @@ class Windows:
         if data["window"] != window:
             raise ValueError("windows of another length")
         series = {
-            str(name): Baseline.from_data(window, of)
+            str(name): Baseline.from_data(window, of, self.rules.spike_count)
             for name, of in data["series"].items()
         }
         if TOTAL not in series or not isinstance(data["next"], int | None):
@@ -270,7 +329,8 @@ class Windows:
         opened = {
             int(number): _counts(counts) for number, counts in data["open"].items()
         }
-        self._last = _counts(data["last"])
+        last, before = map(_counts, data["before"])
+        self._before = [last, before]
         self.next, self.open, self.series = data["next"], opened, series
 
 

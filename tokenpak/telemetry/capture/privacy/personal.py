@@ -115,6 +115,7 @@ PERSONAL: Final = (
         r"[0-9A-Fa-f:](?<![0-9A-Za-z:.][0-9A-Fa-f:])[0-9A-Fa-f:.]+(?<![:.])",
         "https://www.rfc-editor.org/rfc/rfc4291#section-2.2",
         check=is_ipv6,
+        inside=True,
     ),
 )
 

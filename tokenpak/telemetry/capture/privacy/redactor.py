@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from tokenpak.telemetry.capture.interrupt import is_interrupt
+from tokenpak.telemetry.capture.privacy.budget import LEFT_OUT
 from tokenpak.telemetry.capture.privacy.mark import Marks
-from tokenpak.telemetry.capture.privacy.names import is_secret_name
+from tokenpak.telemetry.capture.privacy.names import Name, is_secret_name
 from tokenpak.telemetry.capture.privacy.options import (
     holds_option,
     is_argument,
@@ -39,8 +40,11 @@ _MAX_CLEAN: Final = 1_000
 """How many short texts are remembered in which there was nothing: keys, mostly."""
 _UNSEARCHED: Final = "[redacted: this text could not be searched]"
 _SOURCE_LINE: Final = (
-    r'File "[^"\n]*", line [0-9]+(?:, in [^\n]*)?\n[ |+-]*( {4}[^\n]*)'
+    r'(?m:^)(?P<margin>[ |+-]*)  File "[^"\n]*", line [0-9]+(?:, in [^\n]*)?'
+    # Since 3.13 there may be several.
+    r"\n(?P=margin)(?P<first> {4}[^\n]*)(?P<more>(?:\n(?P=margin) {4}[^\n]*)*)"
 )
+_FRAME: Final = r'(?<=\n)(?=  File ")'
 _END: Final = r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _LONGEST_KEY: Final = 65_536
 
@@ -147,8 +151,11 @@ class Redactor:
         parts: list[str] = []
         end = 0
         for match in compiled(_SOURCE_LINE).finditer(text):
-            parts += (self.text(text[end : match.start(1)]), self.frames(match[1]))
-            end = match.end()
+            parts.append(self.text(text[end : match.start("first")]))
+            # In a literal of several lines nothing tells that the second is in one.
+            long = '"""' in match[0] or "'''" in match[0]
+            end = match.end("first" if long else "more")
+            parts.append(self.frames(text[match.start("first") : end]))
         return "".join(parts) + self.text(text[end:])
 
     def clears_message(self, line: bytes) -> bool:
@@ -240,11 +247,14 @@ class Redactor:
     def _mapping(self, value: dict[str, Plain], left: list[int]) -> dict[str, Plain]:
         copy: dict[str, Plain] = {}
         numbers: dict[str, int] = {}
+        named = _named_here(value) if self._known and "value" in value else None
         for key, item in value.items():
             if left[0] < 0:
                 copy[unique("<more values left out>", copy, numbers)] = None
                 break
             name = is_secret_name(key) if self._known else None
+            if key == "value":
+                name = name or named
             # Two keys may have one mark.
             kept = unique(self._bounded(key, left), copy, numbers)
             if name is not None and _is_secret(item, weak=name.weak):
@@ -281,12 +291,18 @@ class Redactor:
             for name, rule in self._own:
                 text = self._apply(name, rule, text)
             if self._known:
-                text = redact_text(
-                    text, self._marks.make, more=self._more, source=source
-                )
+                found = self._credentials(text, source)
+                if source and LEFT_OUT in found:
+                    # C3: a deep stack is not cut for what its source lines are called.
+                    frames = compiled(_FRAME).split(text)
+                    found = "".join(self._credentials(each, True) for each in frames)
+                text = found
         except Exception:  # memory, or the stack's end
             return _UNSEARCHED
         return text
+
+    def _credentials(self, text: str, source: bool) -> str:
+        return redact_text(text, self._marks.make, more=self._more, source=source)
 
     def _apply(
         self, name: str, rule: re.Pattern[str] | Callable[[str], str], text: str
@@ -301,6 +317,15 @@ class Redactor:
             if is_interrupt(reason):
                 raise
             return f"[redacted: the rule {name} failed]"
+
+
+def _named_here(value: dict[str, Plain]) -> Name | None:
+    """Return what *value* is the value of: ``{"name": "cookie", "value": "…"}``."""
+    for key in ("name", "key"):
+        name = value.get(key)
+        if type(name) is str:
+            return is_secret_name(name)
+    return None
 
 
 def _are_pairs(value: list[Plain]) -> bool:

@@ -46,7 +46,11 @@ class Rule(NamedTuple):
     reach: int = 64
     """How many of them at most."""
     fold: bool = False
-    """Whether the starts, and the trace, are those of the text in lower case."""
+    """Whether starts, pattern and trace are for the text in lower case."""
+    no_name: bool = False
+    """Whether it is none where it is a secret's name: the secret is behind that."""
+    inside: bool = False
+    """Whether what *pattern* finds begins before the start, and not with it."""
 
 
 def skeleton(text: str) -> str:

@@ -23,7 +23,7 @@ from typing import Final
 from tokenpak.telemetry.capture.privacy.names import NAMES, Name
 from tokenpak.telemetry.capture.privacy.options import OPTION, holds_name
 from tokenpak.telemetry.capture.privacy.rule import HEX, compiled, trace_of
-from tokenpak.telemetry.capture.privacy.starts import CLASSES, RUN
+from tokenpak.telemetry.capture.privacy.starts import CLASSES, JOINTS, NEAR, RUN
 from tokenpak.telemetry.capture.privacy.text import SCHEMES, TOKEN_STARTS
 from tokenpak.telemetry.capture.privacy.tokens import TOKENS
 
@@ -31,10 +31,6 @@ MAX_KNOWN: Final = 1_000
 """How many skeletons are kept.  Beyond that the set is emptied."""
 MAX_LENGTH: Final = 2_000
 """How long one may be, in bytes."""
-_JOINTS: Final = frozenset(b"./:\\%")
-"""What may stand between the beginning of a token and its run (SG.…, …:AA…), or begin
-an escape whose last letters the run begins with (%20sk-…): alone the run tells less."""
-_NEAR: Final = 128
 _HIDDEN: Final = r"\\u00[2-7]"
 """A letter that is written as an escape, which orjson does not do: a fragment holds it.
 The slow road decodes it."""
@@ -86,7 +82,8 @@ class Screen:
         return True
 
     def _learn(self, skeleton: bytes) -> None:
-        if len(skeleton) > MAX_LENGTH:
+        # One with a newline is never harmless: encode looks for one in others only.
+        if len(skeleton) > MAX_LENGTH or b"\n" in skeleton:
             return
         number = hash(skeleton)
         done = self._seen.get(number)
@@ -104,6 +101,7 @@ class Screen:
     def traces(self, skeleton: bytes) -> bool:
         """Return whether a text with this *skeleton* may hold a secret."""
         folded = skeleton.lower().translate(None, HEX).decode(errors="replace")
+        folded = _as_names(folded, '"vlu":')
         return (
             compiled(self._folded).search(folded) is not None
             or compiled(self._traces).search(skeleton.decode(errors="replace"))
@@ -127,15 +125,16 @@ class Screen:
             return True
         low = line.lower().decode()
         if ":" in text or "=" in text or "%3" in text or '",' in text or "'," in text:
+            near = _as_names(low, '"value":')
             for word, suspicion in self._names:
-                if word in low and compiled(suspicion).search(low) is not None:
+                if word in near and compiled(suspicion).search(near) is not None:
                     return True
         if "@" in low and "://" in low and compiled(self._url).search(low) is not None:
             return True
         if holds_name(low) and compiled(OPTION.pattern).search(low) is not None:
             return True
         return ("bearer" in low or "basic" in low) and any(
-            rule.fold and compiled(rule.pattern).search(text) is not None
+            rule.fold and compiled(rule.pattern).search(low) is not None
             for rule in SCHEMES
         )
 
@@ -143,8 +142,8 @@ class Screen:
         while at >= 0:
             end = classes.find(b" ", at)
             end = len(classes) if end < 0 else end
-            if at and line[at - 1] in _JOINTS:
-                at, skeleton = max(0, at - _NEAR), None
+            if at and line[at - 1] in JOINTS:
+                at, skeleton = max(0, at - NEAR), None
             else:
                 skeleton = line[at:end].translate(None, HEX)
             if skeleton is None or skeleton not in self.harmless:
@@ -163,10 +162,19 @@ class Screen:
         )
 
 
+def _as_names(low: str, value: str) -> str:
+    """Return *low* with a sign behind what only a context knows for a name."""
+    if '*":' in low:  # a key that is required
+        low = low.replace('*":', '":')
+    if value in low:  # it may be before its name, which then ends an object
+        low = low.replace('"}', '":')
+    return low
+
+
 def _suspicion(name: Name) -> str:
     """Return an expression for *name* in JSON; the value may be no secret at all."""
     number = "|[0-9]{1,7}" if name.weak else ""
-    return rf"""{name.head}(?!(?:null|true|false|""{number})[,}}\]])"""
+    return rf"""{name.encoded}(?!(?:null|true|false|""{number})[,}}\]])"""
 
 
 __all__ = ["MAX_KNOWN", "MAX_LENGTH", "Screen"]

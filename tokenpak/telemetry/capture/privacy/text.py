@@ -2,82 +2,67 @@
 Find the secrets in a text, and put marks in their place.
 
 Each rule is looked for by the words that it begins with, and only where there are any
-is its expression tried.  All of that takes time in proportion to the text's length.
-What each find costs is more, so after MAX_FINDS of them the rest of the text is left
-out: that is what a text is full of that somebody made to keep us busy.
+is its expression tried.  All of that takes time in proportion to the text's length, and
+of a long text it takes no more than its Budget: one that has a little of everything is
+cut before it is searched, one that is full of something where that is too much.
 """
 
 from __future__ import annotations
 
 import binascii
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from tokenpak.telemetry.capture.privacy.mark import MARK
-from tokenpak.telemetry.capture.privacy.names import NAMES, Name, lowered
-from tokenpak.telemetry.capture.privacy.options import OPTION, option_spans
+from tokenpak.telemetry.capture.privacy.budget import (
+    LOOK,
+    SEARCH_EACH,
+    Budget,
+    end_of,
+    left_out,
+)
+from tokenpak.telemetry.capture.privacy.finds import (
+    MAX_FINDS,
+    MAX_STARTS,
+    RULE_LOOK,
+    SEARCH,
+    replace,
+    search,
+)
+from tokenpak.telemetry.capture.privacy.heads import STEP, heads_in
+from tokenpak.telemetry.capture.privacy.named import (
+    MAX_NAMES,
+    is_empty,
+    is_special,
+    looks_random,
+    name_spans,
+)
+from tokenpak.telemetry.capture.privacy.names import lowered
+from tokenpak.telemetry.capture.privacy.options import OPTION, without_options
 from tokenpak.telemetry.capture.privacy.rule import Rule, compiled
-from tokenpak.telemetry.capture.privacy.starts import RUNLESS, Starts, has_run
+from tokenpak.telemetry.capture.privacy.starts import (
+    LONG,
+    RUNLESS,
+    Starts,
+    has_run,
+    near_runs,
+)
 from tokenpak.telemetry.capture.privacy.tokens import TOKENS
 
-MAX_FINDS: Final = 100
-MAX_NAMES: Final = 120
-"""How many names a text may have, with a value or without."""
-MAX_STARTS: Final = 500
-"""How often the beginning of one form may be in it, which need not be more."""
-
-_QUOTED: Final = (
-    r"[ \t]*[bBfFrRuU]{0,2}"
-    r"""(?P<quote>(?P<deep>\\+)?(?:"{3}|'{3}|["']))"""
-    # A quote inside of the value has another number of backslashes.
-    r"""(?P<quoted>(?(deep)(?:[^\\\r\n]++|(?!(?P=quote))\\++["']?+)*+"""
-    # Two may be the end of a value, or of the repr of what has one: by what follows.
-    r"""|(?:[^\\\r\n"']++|(?!(?P=quote))["']"""
-    r"""|(?:\\\\)++(?=(?P=quote)(?:[\s,;:&>)\]}]|\Z))|\\++["']?+)*+))"""
-    r"(?:(?P=quote)|(?=[\r\n])|\Z)"
+_SPACE: Final = r"(?:[ \t\r\n]++|%20|\+|\\++[nrt])++"
+"""Never given back.  What it may have of a secret is plus signs: then less will do."""
+# These are for a text in lower case.
+_BEARER: Final = (
+    rf"bearer{_SPACE}"
+    r"(?P<secret>[A-Za-z0-9._~+/-]{8,}=*|(?<=\+)[A-Za-z0-9._~+/-]{7}=*)"
 )
-_FLAT: Final = r"[^\[\](){}]*+"
-_NESTED: Final = (
-    rf"(?:[\[{{(]{_FLAT}(?:[\[{{(]{_FLAT}[\])}}]?+{_FLAT})*+[\])}}]?+{_FLAT})*+"
+_BASIC: Final = (
+    rf"basic{_SPACE}"
+    r"(?P<secret>[A-Za-z0-9+/_-]{6,}=*|(?<=\+)[A-Za-z0-9+/_-]{5}=*)"
 )
-_BRACES: Final = rf"[\[{{(](?!redacted:){_FLAT}{_NESTED}"
-"""A container, or a call's arguments, with two levels of others inside of it."""
-_BARE: Final = (
-    rf"""[ \t]*(?P<secret>{_BRACES}|[^\s"'&,;<>\\]++(?:(?<=\()(?=\\*["']){_FLAT})?)"""
-)
-_LINE: Final = (
-    rf"""[ \t]*(?P<secret>{_BRACES}|(?:[^\r\n"'\\]++|(?<==)\\*"[^"\r\n]*+"?+)++)"""
-)
-VALUE: Final = f"(?:{_QUOTED}|{_BARE})"
-HEADER: Final = f"(?:{_QUOTED}|{_LINE})"
-_LITERAL_BEFORE: Final = (
-    r""""[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*'"""
-)
-_FIELD: Final = r"\{[^{}]*"
-_IN_PAIR: Final = r"""[\[,][ \t]*\(b?\\*["'][A-Za-z0-9_.-]*\Z"""
-_SPECIAL: Final = r"</?\|?[A-Za-z_]{1,24}(?:_[0-9]{1,3})?\|?>|\[[A-Z]{1,9}\]"
-"""A token of a model's vocabulary: ``eos_token="</s>"``."""
-_LONGEST_LINE: Final = 500
-_EMPTY: Final = (
-    r"(?i:(?:[\s*\[\](){}.:]|%[sdr])*|x{3,}|null|none|true|false|undefined"
-    rf"|(?:(?:bearer|basic|token|digest)\s+)?{MARK}[\])}}.:]*)"
-)
-"""Values that are none, placeholders, or what another rule has replaced."""
-_SPACE: Final = r"(?:[ \t\r\n]|%20|\+|\\++[nrt])+"
-_BEARER: Final = rf"(?i:bearer){_SPACE}(?P<secret>[A-Za-z0-9._~+/-]{{8,}}=*)"
-_BASIC: Final = rf"(?i:basic){_SPACE}(?P<secret>[A-Za-z0-9+/_-]{{6,}}=*)"
-URL: Final = r"""://[^\s/:@"'<>\\]*:(?P<secret>[^\s/"'<>\\]+)@"""
-
-
-def looks_random(token: str) -> bool:
-    """Return whether *token* is no word: ``Bearer authentication failed``."""
-    return (
-        len(token) >= 24
-        or any(c.isdigit() for c in token)
-        or token[1:].lower() != token[1:]
-    )
+_URL: Final = r""" \t\n\r\f\v/"'<>\\"""
+"""One set of characters: ``\\s`` in it would be asked for by itself each time."""
+URL: Final = rf"://[^{_URL}:@]*+:(?P<secret>[^{_URL}]+)@"
 
 
 def holds_colon(token: str) -> bool:
@@ -98,6 +83,7 @@ SCHEMES: Final = (
         "https://www.rfc-editor.org/rfc/rfc6750",
         trace=r"rr[ \t\r\n%+\\]",
         check=looks_random,
+        no_name=True,
         fold=True,
     ),
     Rule(
@@ -121,155 +107,14 @@ SCHEMES: Final = (
 )
 
 
-def replace(
-    text: str, spans: Iterator[tuple[int, int]], mark: Callable[[str], str]
-) -> str:
-    """Return *text* with marks in place of *spans*, which are in order."""
-    parts: list[str] = []
-    end = 0
-    for number, (start, stop) in enumerate(spans):
-        if number >= MAX_FINDS:
-            return "".join(parts) + left_out(len(text) - end)
-        parts += (text[end:start], mark(text[start:stop]))
-        end = stop
-    if not parts:
-        return text
-    return "".join(parts) + text[end:]
-
-
-def left_out(count: int) -> str:
-    """Return what stands for *count* characters that were not looked at."""
-    return f"[redacted: {count:,} characters, after too many that look like secrets]"
-
-
-def first_parts(text: str, start: str) -> str:
-    """Return *text* up to where it has *start* too often."""
-    kept = start.join(text.split(start, MAX_STARTS)[:-1])
-    return kept + left_out(len(text) - len(kept))
-
-
-def rule_spans(rule: Rule, text: str) -> Iterator[tuple[int, int]]:
-    """Yield where *text* holds a secret of *rule*."""
-    expression = compiled(rule.pattern)
-    group = "secret" if "secret" in expression.groupindex else 0
-    end = 0
-    for match in expression.finditer(text):
-        if rule.check is None or rule.check(match[group]):
-            start, stop = match.span(group)
-            if rule.before:
-                first = text[max(end, start - rule.reach) : start]
-                start -= len(first) - len(first.rstrip(rule.before))
-            yield start, stop
-            end = stop
-
-
-def name_spans(text: str, *, source: bool = False) -> Iterator[tuple[int, int]]:
-    """
-    Yield where the values of secret names are in *text*.
-
-    Args:
-        text: any.
-        source: whether it is of Python source lines.  In these, what is no literal is
-            an expression: ``password=self.password``.
-
-    """
-    low = lowered(text)
-    upcoming: list[tuple[re.Match[str], Name]] = []
-    for name in NAMES:
-        # The letter first: that takes a tenth of the time, where there is none.
-        if name.word[0] in low and name.word in low:
-            first = compiled(name.head).search(low)
-            if first is not None:
-                upcoming.append((first, name))
-    for _ in range(MAX_NAMES):
-        if not upcoming:
-            return
-        nearest = min(range(len(upcoming)), key=lambda n: upcoming[n][0].start())
-        match, name = upcoming.pop(nearest)
-        after = match.end()
-        expression = HEADER if name.whole else VALUE
-        code = source and not in_literal(text, match.start())
-        if code:
-            expression = _QUOTED
-        pair = text[after - 1] == ","
-        if pair:
-            expression = _QUOTED
-        skipped = in_mark(text, match) or (pair and not in_pair(text, match.start()))
-        found = None if skipped else compiled(expression).match(text, after)
-        if pair and found is not None and not text.startswith(")", found.end()):
-            found = None
-        if found is not None:
-            group = "quoted" if found["quote"] is not None else "secret"
-            start, stop = found.span(group)
-            if group == "secret" and not compiled(_EMPTY).fullmatch(text, start, stop):
-                while stop > start and text[stop - 1] in ")]}.:":
-                    stop -= 1
-            kept = source and compiled(_FIELD).fullmatch(text, start, stop)
-            if not kept and is_value(text[start:stop], name, quoted=group == "quoted"):
-                yield start, stop
-                after = stop
-        # Names inside of what was replaced are gone.
-        again = [name]
-        for other in [entry for entry in upcoming if entry[0].start() < after]:
-            upcoming.remove(other)
-            again.append(other[1])
-        for each in again:
-            following = compiled(each.head).search(low, after)
-            if following is not None:
-                upcoming.append((following, each))
-    if upcoming:
-        start = min(match.start() for match, _ in upcoming)
-        yield start, len(text)
-
-
-def in_literal(text: str, at: int) -> bool:
-    """Return whether *at* is inside of a literal, in a line of Python source."""
-    start = text.rfind("\n", 0, at) + 1
-    if at - start > _LONGEST_LINE:
-        return True
-    before = compiled(_LITERAL_BEFORE).sub("", text[start:at])
-    return '"' in before or "'" in before
-
-
-def in_mark(text: str, match: re.Match[str]) -> bool:
-    """Return whether the name is part of a mark: ``[redacted:github_token:…]``."""
-    start = text.rfind("[redacted:", max(0, match.start() - 40), match.start())
-    if start < 0:
-        return False
-    mark = compiled(MARK).match(text, start)
-    return mark is not None and mark.end() > match.end()
-
-
-def in_pair(text: str, at: int) -> bool:
-    """Return whether *at* is in the first of two texts, in a list of such tuples."""
-    return compiled(_IN_PAIR).search(text, max(0, at - 64), at) is not None
-
-
-def is_empty(value: str) -> bool:
-    """Return whether *value* is none, a placeholder, or what is replaced already."""
-    return compiled(_EMPTY).fullmatch(value) is not None
-
-
-def is_special(value: str) -> bool:
-    """Return whether *value* is a token of a vocabulary, and none that opens doors."""
-    return compiled(_SPECIAL).fullmatch(value) is not None
-
-
-def is_value(value: str, name: Name, *, quoted: bool) -> bool:
-    """Return whether *value*, of *name*, may be a secret."""
-    if is_empty(value):
-        return False
-    if name.weak:
-        if is_special(value):
-            return False
-        if value.isdecimal():
-            return len(value) >= 8  # a number of tokens
-        if not quoted:
-            return len(value) >= 6 and looks_random(value)
-    return True
-
-
+_URLS: Final = SCHEMES[-1]
 TOKEN_STARTS: Final = Starts(TOKENS)
+_WITHIN: Final = 0.025
+"""Microseconds that it costs to look for all of them, for each character."""
+_URL_COST: Final = 3.0
+"""What a URL costs beyond that: it is gone over to its end, and back."""
+_SCHEME: Final = "b(?:earer|asic)"
+"""One pass for both."""
 
 
 def redact_text(
@@ -289,32 +134,117 @@ def redact_text(
         source: as for name_spans().
 
     """
-    rules: list[Rule] = []
-    if has_run(text) or any(start in text for start in RUNLESS):
-        rules += TOKEN_STARTS.within(text)
-    low = lowered(text)
-    rules += [rule for rule in SCHEMES if rule.starts[0] in low]
-    rules += more(text)
+    budget = Budget(text)
+    text, rules = _tokens_in(text, budget)
     for rule in rules:
-        if rule.starts and text.count(rule.starts[0]) > MAX_STARTS:
-            text = first_parts(text, rule.starts[0])
-        text = replace(text, rule_spans(rule, text), partial(mark, rule.name))
-    if "--" in text:
-        text = replace(text, option_spans(text), partial(mark, OPTION.name))
-    names = name_spans(text, source=source)
-    return replace(text, names, partial(mark, "named_secret"))
+        text = search(rule, text, mark, budget, "")
+    low = lowered(text)
+    short = len(text) <= LONG
+    for rule in SCHEMES if short else _schemes_in(text, low, budget):
+        # One character first: that takes a tenth of the time, where there is none.
+        if short and ((rule is _URLS and "@" not in text) or rule.starts[0] not in low):
+            continue
+        before, starts = text, budget.starts
+        text = search(rule, text, mark, budget, low)
+        if rule is _URLS:
+            # No more than is left: most are short.
+            met = min(budget.starts - starts, budget.room(_URL_COST))
+            budget.spent += _URL_COST * met
+        if text is not before:
+            low = lowered(text)
+    before = text
+    others = more(text)
+    if others:
+        text = _with_marks(text, others, mark, budget.of_others(text))
+    # In a long text an expression finds sooner that there are none: see options.
+    if "-" in text and (
+        "--" in text if short else compiled("--").search(text) is not None
+    ):
+        low = low if text is before else lowered(text)
+        before = text
+        text = without_options(text, low, partial(mark, OPTION.name), budget)
+    if text is not before:
+        text = budget.bounded(text, SEARCH_EACH * len(text))
+        low = lowered(text)
+    text, low, heads, until = heads_in(text, low, budget)
+    if heads:
+        most = budget.room(STEP)
+        # A value that was cut must not take what says so for the rest of it.
+        known = text[: end_of(text)]
+        spans = name_spans(known, low, heads, until, most, source=source)
+        text = replace(text, spans, partial(mark, "named_secret"))
+    return text
+
+
+def _with_marks(
+    text: str, rules: Sequence[Rule], mark: Callable[[str, str], str], budget: Budget
+) -> str:
+    for rule in rules:
+        text = search(rule, text, mark, budget, "")
+    return text
+
+
+def _tokens_in(text: str, budget: Budget) -> tuple[str, list[Rule]]:
+    """Return the rules of which *text* may hold a token, and what is kept of it."""
+    if len(text) > LONG:
+        budget.spent += 2 * LOOK * len(text)
+        rules = TOKEN_STARTS.in_long(_near(text, budget), budget)
+        if rules is not None:
+            cost = (RULE_LOOK * len(text) + SEARCH) * len(rules)
+            short = budget.bounded(text, cost)
+            if short is text:
+                return text, rules
+            text = short
+        else:
+            text = budget.bounded(text, budget.most)
+        budget.spent += _WITHIN * len(text)
+    # In a short text it is quicker to see whether there is any run, first.
+    if not (has_run(text) or any(s in text for s in RUNLESS)):
+        return text, []
+    return text, TOKEN_STARTS.within(text)
+
+
+def _near(text: str, budget: Budget) -> bytes:
+    """Return the parts of *text*, a long one, in which tokens may begin."""
+    # One byte for each character: what else there is, is in no token.
+    near = near_runs(text.encode("ascii", errors="replace"), budget)
+    # The letters first: that takes a tenth of the time, where there is none.
+    # Then by expressions, which take half of the time, and never much more.
+    runless = [start for start in RUNLESS if start[-1] in text]
+    budget.spent += SEARCH_EACH * len(text) * len(runless)
+    runless = [start for start in runless if compiled(start).search(text) is not None]
+    return b" ".join((near, *(start.encode() for start in runless)))
+
+
+def _schemes_in(text: str, low: str, budget: Budget) -> Sequence[Rule]:
+    """Return the rules of SCHEMES of which *text*, a long one, may hold something."""
+    # By expressions: see Word.sought().
+    budget.spent += SEARCH_EACH * len(text)
+    first = compiled(_SCHEME).search(low)
+    rules: list[Rule] = []
+    if first is not None:
+        budget.spent += SEARCH_EACH * len(text)
+        rules += [
+            rule
+            for rule in SCHEMES
+            if rule.starts[0] == first[0]
+            or (rule.fold and compiled(rule.starts[0]).search(low, first.end()))
+        ]
+    if "@" in text:
+        budget.spent += SEARCH_EACH * len(text)
+        if compiled(_URLS.starts[0]).search(low) is not None:
+            rules.append(_URLS)
+    return rules
 
 
 __all__ = [
     "MAX_FINDS",
     "MAX_NAMES",
+    "MAX_STARTS",
     "SCHEMES",
     "TOKEN_STARTS",
     "is_empty",
     "is_special",
     "left_out",
-    "name_spans",
     "redact_text",
-    "replace",
-    "rule_spans",
 ]

@@ -6,6 +6,7 @@ docs/reference/redaction.md has a table that is made from this one.
 
 from __future__ import annotations
 
+import string
 from typing import Final
 
 from tokenpak.telemetry.capture.privacy.rule import Rule, rich
@@ -22,6 +23,7 @@ _NO_WORD: Final = (
 )
 
 
+_URL: Final = "-_" + string.ascii_letters + string.digits
 _REST: Final = "[A-Za-z0-9_-]*"
 """Whatever else is in the same word: a second token, perhaps."""
 
@@ -42,6 +44,7 @@ TOKENS: Final = (
         r"(?:[^-]++|-(?!----END [A-Z0-9 ]{0,40}PRIVATE KEY))*+"
         r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?(?:-----)?)?",
         "https://www.rfc-editor.org/rfc/rfc7468",
+        inside=True,
     ),
     _token(
         "anthropic_key",
@@ -95,8 +98,11 @@ TOKENS: Final = (
         "azure_client_secret",
         "`…Q~…`; keys and signatures of Azure are known by their names",
         ("Q~",),
-        r"[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}",
+        # The sign first: to try what is before it everywhere would take long.
+        r"Q~(?<=[A-Za-z0-9_~.-]{3}[0-9]Q~)[A-Za-z0-9_~.-]{31,34}",
         _LEAKS,
+        before=_URL + "~.",
+        reach=4,
     ),
     _token(
         "github_token",
@@ -128,12 +134,14 @@ TOKENS: Final = (
         r"(?P<secret>(?:[A-Za-z0-9]{1,20}/){1,4}[A-Za-z0-9]{16,})",
         _LEAKS,
     ),
-    _token(
+    Rule(
         "stripe_key",
         "`sk_live_…`, `rk_live_…`, and those of tests",
-        "sk_live_ sk_test_ sk_prod_ rk_live_ rk_test_ rk_prod_",
-        "[A-Za-z0-9]{10,}",
+        ("k_live_", "k_test_", "k_prod_"),
+        rf"k_(?<=[rs]k_)(?:live|test|prod)_[A-Za-z0-9]{{10,}}{_REST}",
         _LEAKS,
+        before="rs",
+        reach=1,
     ),
     _token(
         "stripe_webhook",
@@ -224,8 +232,10 @@ TOKENS: Final = (
         "telegram_token",
         "`…:AA…`",
         (":AA",),
-        r"[0-9]{5,16}:AA[A-Za-z0-9_-]{32,}",
+        r":AA(?<=[0-9]{5}:AA)[A-Za-z0-9_-]{32,}",
         _HOG + "telegrambottoken",
+        before="0123456789",
+        reach=16,
     ),
     _token(
         "shopify_token",

@@ -1,0 +1,88 @@
+"""Ends servers and workers that tests have started: all of a group, in any state."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.queue.logs import eventually
+
+TELLS = {"PYTHONFAULTHANDLER": "1"}
+"""Variables with which a process prints the stacks of its threads when it is told to
+die of it; see end()."""
+
+_THREAD = re.compile(r"^(?:Current t|T)hread 0x", re.MULTILINE)
+_FRAME = re.compile(r'^  File "(.*)", line \d+ in (.*)$', re.MULTILINE)
+
+
+def alive(group: int) -> list[int]:
+    """Return the processes of *group* that have not ended; a zombie has."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[2]) == group and fields[0] not in "ZX":
+                    found.append(int(entry.name))
+    return found
+
+
+def end(leader: subprocess.Popen[bytes], patience: float) -> bool:
+    """
+    End *leader* as one ends servers, by SIGTERM, and what is left of its group.
+
+    Who is still there after *patience* is killed by a signal for which TELLS makes it
+    print first where each of its threads is: the children first, which the end of
+    their parent may be the end of.  SIGFPE, because no server has a handler for it.
+
+    Args:
+        leader: of a session of its own.
+        patience: seconds; 0: it is not told to end, but killed at once.
+
+    Returns:
+        Whether it ended when it was told to.
+
+    """
+    if patience:
+        leader.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            leader.wait(patience)
+            kill(leader)
+            return True
+    for pid in sorted(alive(leader.pid), key=leader.pid.__eq__):  # it last
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGFPE)
+        eventually(lambda pid=pid: pid not in alive(leader.pid))  # type: ignore[misc]
+    kill(leader)
+    return False
+
+
+def kill(leader: subprocess.Popen[bytes]) -> None:
+    """Kill all of the group, and wait until none of it holds a file any more."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGKILL)
+    leader.wait()
+    # Recovery takes what the dead have left, and dying takes time: a process may be
+    # another's child by now, so it cannot be waited for.
+    assert eventually(lambda: not alive(leader.pid)), alive(leader.pid)
+
+
+def ours(output: str) -> list[str]:
+    """Return the stacks in *output* with a frame of the logger in them."""
+    _, *stacks = _THREAD.split(output)
+    return [stack for stack in stacks if _is_ours(_FRAME.findall(stack))]
+
+
+def _is_ours(frames: list[tuple[str, str]]) -> bool:
+    # The writer's thread is always somewhere, and nobody's end waits for it without a
+    # frame of the logger in a stack of his own.
+    if frames and frames[-1][1] == "_run" and frames[-1][0].endswith("queue/writer.py"):
+        return False
+    return any("/tokenpak/telemetry/" in file for file, _ in frames)
+
+
+__all__ = ["TELLS", "alive", "end", "kill", "ours"]

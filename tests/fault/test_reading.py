@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.tracing import STRACE
+from tests.fault.tracing import STRACE, needs_strace
 from tests.queue.logs import held_locks
 from tests.read.log_making import as_lines, make_record, make_records, write_log
 
@@ -165,7 +165,7 @@ def test_x2_a_repair_onto_a_full_disk_says_so_and_leaves_no_half_file(
         assert data == (whole / name).read_bytes()
 
 
-@pytest.mark.skipif(STRACE is None, reason="strace is not installed")
+@needs_strace
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("call", ["rename", "write", "fsync"])
 def test_r1_a_repair_that_is_killed_leaves_only_whole_files(

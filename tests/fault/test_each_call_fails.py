@@ -21,7 +21,6 @@ from tests.fault.tracing import needs_strace
 pytestmark = [
     pytest.mark.fault,
     needs_strace,
-    pytest.mark.timeout(900),
 ]
 
 CALLS = (

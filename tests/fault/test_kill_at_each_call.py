@@ -16,7 +16,6 @@ from tokenpak.telemetry.queue.recovery import recover
 pytestmark = [
     pytest.mark.fault,
     needs_strace,
-    pytest.mark.timeout(600),
 ]
 
 CALLS = (

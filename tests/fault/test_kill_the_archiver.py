@@ -18,7 +18,6 @@ from tests.store.archiving import archive_fully, ids, tree
 pytestmark = [
     pytest.mark.fault,
     needs_strace,
-    pytest.mark.timeout(600),
 ]
 
 CHANGING = (

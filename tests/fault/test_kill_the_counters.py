@@ -21,7 +21,6 @@ from tokenpak.telemetry.store.names import ERRORS
 pytestmark = [
     pytest.mark.fault,
     needs_strace,
-    pytest.mark.timeout(600),
 ]
 CALLS = ("openat", "flock", "writev", "rename", "unlink", "close")
 MOST = 60

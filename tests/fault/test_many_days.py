@@ -16,7 +16,6 @@ from tests.fault.tracing import STRACE, needs_strace, wait_until_traced
 pytestmark = [
     pytest.mark.fault,
     needs_strace,
-    pytest.mark.timeout(300),
 ]
 
 MANY = 10_000

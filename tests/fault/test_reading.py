@@ -109,7 +109,6 @@ def test_r1_records_of_the_dead_are_read_from_a_disk_that_is_read_only(
     assert (told["pending"], told["counts"]["pending"]) == (RECORDS, 1)
 
 
-@pytest.mark.timeout(300)
 def test_r1_records_of_the_dead_are_read_while_the_disk_is_full(
     tmp_path: Path,
 ) -> None:
@@ -166,7 +165,6 @@ def test_x2_a_repair_onto_a_full_disk_says_so_and_leaves_no_half_file(
 
 
 @needs_strace
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("call", ["rename", "write", "fsync"])
 def test_r1_a_repair_that_is_killed_leaves_only_whole_files(
     tmp_path: Path, call: str

@@ -136,5 +136,5 @@ def no_thread_survives() -> Iterator[None]:
     yield
     left = [t for t in set(threading.enumerate()) - before if not t.daemon]
     for thread in left:
-        thread.join(10)  # it may be at its end: a server's thread for a request
+        thread.join(60)  # it may be at its end: a server's thread for a request
     assert [thread for thread in left if thread.is_alive()] == []

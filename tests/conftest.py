@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from tests.faultguard import FaultGuard
 from tokenpak.telemetry.error_logger import ErrorLogger
 
 DAY = 86_400.0
-SHORT = 20.0
-"""Seconds that all but a few tests take at most."""
+SHORT = 60.0
+"""Seconds that all but a few tests take at most, on a busy machine."""
+DESCRIPTORS = (4_096, 65_536)
+"""How many may be open: at least, if the machine allows it, and at most."""
 
 # No time is asserted: the machine may be busy.  In CI the examples are the same each
 # time, so that a change is judged by itself; everywhere else they are new ones.
@@ -33,7 +35,7 @@ hypothesis.settings.load_profile("tokenpak")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Count the fault tests of a run in CI; begin with signals and umask as usual."""
+    """Count the fault tests of a run in CI; begin with what is usual on a machine."""
     # What is ignored or blocked is handed on to all that is started, and tests send
     # signals: under nohup SIGHUP is ignored, behind "&" in a script SIGINT, below some
     # supervisors SIGCHLD.
@@ -45,7 +47,30 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     os.umask(0o022)  # some make what other users are to reach
+    set_usual_limits()
     config.pluginmanager.register(FaultGuard(config), "faultguard")
+
+
+def set_usual_limits() -> None:
+    """
+    Have no core dumped, and a limit of descriptors between those that are usual.
+
+    Containers often have neither limit: then each process that a test kills leaves a
+    file beside what is compared, and who goes through all numbers that a descriptor
+    may have, as tests and some servers do, goes through a billion of them.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    least, most = DESCRIPTORS
+    if hard != resource.RLIM_INFINITY:
+        least = min(least, hard)
+    wanted = most if soft == resource.RLIM_INFINITY else min(max(soft, least), most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def pytest_collection_finish() -> None:
@@ -59,16 +84,19 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_runtest_setup() -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol() -> Generator[None, bool | None, bool | None]:
     """
     Begin no test right before midnight, UTC.
 
     Many log, and look for what they logged in the one file of the day.  What happens
-    over midnight is tested with clocks that are the tests' own.
+    over midnight is tested with clocks that are the tests' own.  Outside of all else,
+    so that the pause is not taken from the time that the test may take.
     """
     left = DAY - time.time() % DAY
     if left < SHORT:
         time.sleep(left + 0.1)
+    return (yield)
 
 
 @pytest.fixture(autouse=True)
@@ -108,5 +136,5 @@ def no_thread_survives() -> Iterator[None]:
     yield
     left = [t for t in set(threading.enumerate()) - before if not t.daemon]
     for thread in left:
-        thread.join(10)  # it may be at its end: a server's thread for a request
+        thread.join(60)  # it may be at its end: a server's thread for a request
     assert [thread for thread in left if thread.is_alive()] == []

@@ -60,7 +60,6 @@ COUNTS = {
 }
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "name",
     [

@@ -16,12 +16,11 @@ from queue import SimpleQueue
 import pytest
 
 from tests.fault.matrix import MOST, Outcome, Runner
-from tests.fault.tracing import STRACE
+from tests.fault.tracing import needs_strace
 
 pytestmark = [
     pytest.mark.fault,
-    pytest.mark.skipif(STRACE is None, reason="strace is not installed"),
-    pytest.mark.timeout(900),
+    needs_strace,
 ]
 
 CALLS = (

@@ -33,7 +33,7 @@ from tokenpak.telemetry.store.entries import Entries
 from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.names import ERRORS, EVENTS, STREAMS
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.fault
 
 DAYS = [f"2026-03-{day}" for day in range(20, 24)]
 DEADLINE = 90.0

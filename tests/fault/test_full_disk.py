@@ -21,7 +21,7 @@ from tests.fault.disks import fill, tmpfs
 from tokenpak.telemetry.error_logger import ErrorLogger
 from tokenpak.telemetry.store.files import Buffer, OsFiles
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.fault
 
 CYCLES = 20
 

@@ -10,13 +10,12 @@ import pytest
 
 from tests.fault.ledger import Ledger, audit
 from tests.fault.nursery import Nursery, nursery
-from tests.fault.tracing import STRACE, run_traced
+from tests.fault.tracing import needs_strace, run_traced
 from tokenpak.telemetry.queue.recovery import recover
 
 pytestmark = [
     pytest.mark.fault,
-    pytest.mark.skipif(STRACE is None, reason="strace is not installed"),
-    pytest.mark.timeout(600),
+    needs_strace,
 ]
 
 CALLS = (

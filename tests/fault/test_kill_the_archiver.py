@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.fault.nursery import Nursery, nursery
-from tests.fault.tracing import STRACE, run_traced
+from tests.fault.tracing import needs_strace, run_traced
 from tests.queue.rig import make_line
 from tests.read.log_making import write_log
 from tests.store.archiving import archive_fully, ids, tree
 
 pytestmark = [
     pytest.mark.fault,
-    pytest.mark.skipif(STRACE is None, reason="strace is not installed"),
-    pytest.mark.timeout(600),
+    needs_strace,
 ]
 
 CHANGING = (

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fault.nursery import Nursery, nursery
 from tests.fault.test_kill_at_each_call import RECOVERY
-from tests.fault.tracing import STRACE, run_traced
+from tests.fault.tracing import needs_strace, run_traced
 from tests.metrics.logs import log_size, pipeline
 from tokenpak.telemetry.error_logger import ErrorLogger
 from tokenpak.telemetry.queue.recovery import recover
@@ -20,8 +20,7 @@ from tokenpak.telemetry.store.names import ERRORS
 
 pytestmark = [
     pytest.mark.fault,
-    pytest.mark.skipif(STRACE is None, reason="strace is not installed"),
-    pytest.mark.timeout(600),
+    needs_strace,
 ]
 CALLS = ("openat", "flock", "writev", "rename", "unlink", "close")
 MOST = 60

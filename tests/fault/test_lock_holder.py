@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.fault.ledger import Ledger, audit, log_lines
-from tests.fault.tracing import STRACE, start_waiting, wait_until_traced
+from tests.fault.tracing import STRACE, needs_strace, start_waiting, wait_until_traced
 
 fcntl = pytest.importorskip("fcntl")
 
 pytestmark = [
     pytest.mark.fault,
-    pytest.mark.skipif(STRACE is None, reason="strace is not installed"),
+    needs_strace,
 ]
 
 HOLDER = """

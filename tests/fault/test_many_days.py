@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.tracing import STRACE, wait_until_traced
+from tests.fault.tracing import STRACE, needs_strace, wait_until_traced
 
 pytestmark = [
     pytest.mark.fault,
-    pytest.mark.skipif(STRACE is None, reason="strace is not installed"),
-    pytest.mark.timeout(300),
+    needs_strace,
 ]
 
 MANY = 10_000

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.tracing import STRACE
+from tests.fault.tracing import STRACE, needs_strace
 from tests.queue.logs import held_locks
 from tests.read.log_making import as_lines, make_record, make_records, write_log
 
@@ -109,7 +109,6 @@ def test_r1_records_of_the_dead_are_read_from_a_disk_that_is_read_only(
     assert (told["pending"], told["counts"]["pending"]) == (RECORDS, 1)
 
 
-@pytest.mark.timeout(300)
 def test_r1_records_of_the_dead_are_read_while_the_disk_is_full(
     tmp_path: Path,
 ) -> None:
@@ -165,8 +164,7 @@ def test_x2_a_repair_onto_a_full_disk_says_so_and_leaves_no_half_file(
         assert data == (whole / name).read_bytes()
 
 
-@pytest.mark.skipif(STRACE is None, reason="strace is not installed")
-@pytest.mark.timeout(300)
+@needs_strace
 @pytest.mark.parametrize("call", ["rename", "write", "fsync"])
 def test_r1_a_repair_that_is_killed_leaves_only_whole_files(
     tmp_path: Path, call: str

@@ -25,7 +25,7 @@ from tokenpak.telemetry.queue import housekeeping
 from tokenpak.telemetry.store.files import Buffer, OsFiles
 from tokenpak.telemetry.store.spool import spool_paths
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.fault
 
 ROUNDS = 200
 EXCHANGES = 5

@@ -23,7 +23,7 @@ from tokenpak.telemetry.queue.recovery import recover
 
 fcntl = pytest.importorskip("fcntl")
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.fault
 
 WORKER = "from tests.fault.worker import main; main()"
 DYING = """

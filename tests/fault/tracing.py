@@ -8,15 +8,54 @@ all before it has happened, and it has not.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.fault.nursery import Forked
 
 STRACE = shutil.which("strace")
+
+
+def why_it_cannot_attach(*command: str) -> str:
+    """
+    Return why *command*, strace, can't do what the tests ask of it, or an empty string.
+
+    It may be there and be refused: in a container by seccomp, by Yama, which lets only
+    a parent trace its child, or where the tests themselves are traced.
+    """
+    with (
+        subprocess.Popen(("cat",), stdin=subprocess.PIPE) as it,
+        subprocess.Popen(
+            [
+                *(*command, "-f", "-qq", "-o", os.devnull, "-p", str(it.pid)),
+                *("-e", "trace=getppid", "-e", "inject=getppid:signal=KILL:when=1"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as tracer,
+    ):
+        # Until it does or gives up, however long that takes: a skip is no timeout.
+        while tracer.poll() is None and not _is_traced_by(tracer.pid, it.pid):
+            signal.sigtimedwait([], 0.002)
+        refused = tracer.poll() is not None
+        it.kill()
+        said = tracer.communicate()[1].splitlines() or ["it ends at once"]
+    return said[-1] if refused else ""
+
+
+def _is_traced_by(tracer: int, pid: int) -> bool:
+    return f"TracerPid:\t{tracer}\n" in Path(f"/proc/{pid}/status").read_text()
+
+
+_REFUSED = why_it_cannot_attach(STRACE) if STRACE else "it is not installed"
+needs_strace = pytest.mark.skipif(bool(_REFUSED), reason=f"no strace: {_REFUSED}")
 
 
 def start_waiting(
@@ -75,10 +114,14 @@ def run_traced(worker: subprocess.Popen[str] | Forked, injection: str) -> int:
 def wait_until_traced(pid: int) -> None:
     """Return when all threads of *pid* are traced."""
     for _ in range(100_000):
-        if all(
-            "TracerPid:\t0\n" not in (task / "status").read_text()
-            for task in Path(f"/proc/{pid}/task").iterdir()
-        ):
+        if all(_is_traced(task) for task in Path(f"/proc/{pid}/task").iterdir()):
             return
         signal.sigtimedwait([], 0.002)
     raise AssertionError("strace did not attach")
+
+
+def _is_traced(task: Path) -> bool:
+    try:
+        return "TracerPid:\t0\n" not in (task / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # a thread that has ended meanwhile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import gzip
 import io
 import json
@@ -286,6 +287,7 @@ def test_ctrl_c_while_workers_are_started_leaves_none(
         return pids[-1]
 
     monkeypatch.setattr(os, "fork", fork)
+    gc.collect()  # or what earlier tests have left is closed in between
     opened = len(os.listdir("/proc/self/fd"))
 
     with pytest.raises(KeyboardInterrupt):
@@ -307,6 +309,7 @@ def test_where_no_process_can_be_started_no_descriptor_is_kept(
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(os, "fork", fork)
+    gc.collect()  # or what earlier tests have left is closed in between
     opened = len(os.listdir("/proc/self/fd"))
 
     Crew(2, _no_helper).close()

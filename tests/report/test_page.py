@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(300)
-"""A browser takes seconds to start, and many more on a busy machine."""
-
 HOSTILE = (
     "<script>window.hit = 1</script>",
     "</script><script>window.hit = 2</script>",

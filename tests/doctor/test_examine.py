@@ -181,7 +181,7 @@ def test_who_may_only_read_is_told_what_could_not_be_checked(mode: int) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=240,
         )
     assert done.stderr == ""
     said = json.loads(done.stdout)

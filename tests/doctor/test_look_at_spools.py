@@ -290,7 +290,7 @@ def test_q1_what_a_killed_process_had_accepted_is_counted(tmp_path: Path) -> Non
         assert process.stdout is not None
         pid = int(process.stdout.readline())
         living = examine(log_dir, environ={}).spools
-        process.communicate("go\n", timeout=60)
+        process.communicate("go\n", timeout=240)
     dead = examine(log_dir, environ={}).spools
 
     assert process.returncode == -signal.SIGKILL

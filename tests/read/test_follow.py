@@ -66,7 +66,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
     yield build
     for logger in made:
-        logger.close(30)
+        logger.close(240)
 
 
 def log(logger: ErrorLogger, *names: str) -> None:
@@ -80,7 +80,7 @@ def test_s4_a_record_of_a_living_process_is_shown_before_it_is_in_the_log(
     """And not again when it arrives there, as often as one looks."""
     logger = make()
     log(logger, "first")
-    assert logger.flush(30)
+    assert logger.flush(240)
     with Follower(tmp_path / "logs") as follower:
         assert ids(follower.last()) == ["first"]
         with held_errors(tmp_path / "logs"):
@@ -89,9 +89,9 @@ def test_s4_a_record_of_a_living_process_is_shown_before_it_is_in_the_log(
             log(logger, "a3")
             assert ids(follower.poll()) == ["a3"]
             assert ids(follower.poll()) == []
-        assert logger.flush(30)
+        assert logger.flush(240)
         log(logger, "a4")
-        assert logger.flush(30)
+        assert logger.flush(240)
         assert ids(follower.poll()) == ["a4"]
         assert ids(follower.poll()) == []
 
@@ -102,7 +102,7 @@ def test_s4_what_waits_at_the_beginning_counts_among_the_last(
     """Behind what is in the log."""
     logger = make()
     log(logger, "a1", "a2")
-    assert logger.flush(30)
+    assert logger.flush(240)
     with held_errors(tmp_path / "logs"):
         log(logger, "a3")
         with Follower(tmp_path / "logs") as follower:
@@ -259,7 +259,7 @@ def test_r2_what_was_shown_is_forgotten_when_it_is_in_the_log(
             with held_errors(tmp_path / "logs"):
                 log(logger, f"a{number}")
                 assert ids(follower.poll()) == [f"a{number}"]
-            assert logger.flush(30)
+            assert logger.flush(240)
             assert ids(follower.poll()) == []
         assert ids(follower.poll()) == []
         assert not follower._spools._shown
@@ -331,7 +331,7 @@ def test_r1_idle_spools_are_glanced_at_only(
     """A look costs a hundred times as much."""
     logger = make()
     log(logger, "a1")
-    assert logger.flush(30)
+    assert logger.flush(240)
     with Follower(tmp_path / "logs") as follower:
         follower.last()
         list(follower.poll())

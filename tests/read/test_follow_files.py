@@ -110,7 +110,10 @@ def _listings_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(
     max_examples=150,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+    ],
 )
 def test_s4_each_line_comes_once_whatever_the_archiver_does(
     operations: list[tuple[str, int, int]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import gzip
 import io
 import marshal
@@ -217,6 +218,7 @@ def test_where_no_process_can_be_started_those_that_are_there_do_it(
 
     monkeypatch.setattr(helper, "is_alone", is_alone)
     monkeypatch.setattr(os, "fork", fork)
+    gc.collect()  # or it closes meanwhile what other tests have left to it
     opened = len(os.listdir("/proc/self/fd"))
 
     export_to_file(log_dir, tmp_path / "many", form="jsonl", processes=3, fork=True)
@@ -304,7 +306,7 @@ def test_helpers_are_forks_where_that_is_allowed_and_there_is_one_thread(
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
 
     how = "_spawn" if with_thread else "_fork"
@@ -414,7 +416,7 @@ def test_a_signal_ends_a_fork_and_nothing_else_or_nobody_if_it_is_ignored(
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
 
     assert done.stdout == f"here by {'helpers' if ignored else 'itself'}\n"

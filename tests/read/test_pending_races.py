@@ -115,13 +115,13 @@ def test_r1_what_a_living_process_cannot_append_is_shown(
     """While its disk is full, or a lock is held; and not twice when it goes on."""
     logger = make_logger()
     logger.log_event("first")
-    assert logger.flush(60)
+    assert logger.flush(240)
     with held_locks(log_dir):
         logger.log_event("held")
         waiting = iter_records(log_dir, Query(stream="events"), pending=True)
         first = next(waiting)
         again = iter_records(log_dir, Query(stream="events"), pending=True)
-    assert logger.flush(60)
+    assert logger.flush(240)
 
     shown = [first, *waiting], [*again]
 

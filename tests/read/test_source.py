@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import multiprocessing
 import os
@@ -253,6 +254,7 @@ def test_r2_files_are_closed_day_by_day_also_when_reading_stops(tmp_path: Path) 
     for day in range(10, 30):
         name = f"2026-03-{day}"
         write_log(tmp_path, as_lines(make_records(2)), name)
+    gc.collect()  # or it closes meanwhile what other tests have left to it
     before = len(os.listdir("/dev/fd"))
     items = iter_records(tmp_path)
 

@@ -27,13 +27,15 @@ def test_m1_what_storm_control_writes_is_a_summary(tmp_path: Path) -> None:
         {"max_context_bytes": 512},
     ):
         place = tmp_path / str(len(str(extra)))
-        logger = ErrorLogger(log_dir=place, storm_first=1, storm_every=0, **extra)
+        logger = ErrorLogger(
+            log_dir=place, storm_first=1, storm_every=0, storm_window=86_400, **extra
+        )
         for _ in range(1_500):
             try:
                 raise ConnectionError("refused")
             except ConnectionError as e:
                 logger.log_error("r", e, {"storm": {"held_back": 7}})
-        assert logger.close(timeout=60)
+        assert logger.close(timeout=240)
 
         found = [held_back(r) for r in iter_records(place) if isinstance(r, dict)]
 

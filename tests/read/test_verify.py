@@ -21,10 +21,12 @@ from tests.read.log_making import (
     write_log,
 )
 from tests.read.test_damage import EDITS, damage, record_of
-from tokenpak.telemetry.error_logger import ErrorLogger
+from tokenpak.telemetry.queue.recovery import recover
 from tokenpak.telemetry.read import Finding, MalformedLine, Verification, scan, verify
 from tokenpak.telemetry.read.strays import find_strays
+from tokenpak.telemetry.store.files import OsFiles
 from tokenpak.telemetry.store.peek import has_lock
+from tokenpak.telemetry.store.spool import SpoolFile
 
 
 @pytest.fixture
@@ -242,23 +244,37 @@ def test_the_kernel_tells_who_holds_a_lock(tmp_path: Path) -> None:
     assert has_lock(identity, namespace=str(tmp_path)) is None
 
 
-def test_r1_verifying_disturbs_no_recovery_and_changes_nothing(
-    make_logger: Any, log_dir: Path
-) -> None:
+def test_r1_verifying_disturbs_no_recovery_and_changes_nothing(tmp_path: Path) -> None:
     """Whoever is at work goes on: not a lock is taken, not a byte changed."""
-    logger: ErrorLogger = make_logger()
-    logger.log_event("one")
-    assert logger.flush(60)
-    make_orphan(log_dir, [make_line("1")])[0].release()
+    # The one that lives has no writer: one that runs does its own chores in its own
+    # time, and would recover what the dead one left.
+    write_log(tmp_path, as_lines(make_records(1)))
+    living, segment = make_orphan(tmp_path, [make_line("1")], "events")
+    dead, _ = make_orphan(tmp_path, [make_line("2"), make_line("3")])
+    dead.release()
 
     def state() -> list[tuple[str, bytes]]:
-        files = (path for path in sorted(log_dir.rglob("*")) if path.is_file())
+        files = (path for path in sorted(tmp_path.rglob("*")) if path.is_file())
         return [(path.name, path.read_bytes()) for path in files]
 
-    before = state()
-    find(log_dir)
+    def can_be_adopted(spool: SpoolFile) -> bool:
+        adopted = SpoolFile.adopt(OsFiles(), str(spool.path))
+        if adopted is not None:
+            adopted.release()
+        return adopted is not None
 
-    assert state() == before
+    before = state()
+    during = [
+        (can_be_adopted(living), can_be_adopted(dead)) for _ in Verification(tmp_path)
+    ]
+    after = state()
+    segment.write(make_line("4"))
+    recovered = recover(str(tmp_path))
+    living.remove()
+
+    assert after == before
+    assert set(during) == {(False, True)}
+    assert (recovered.spools, recovered.records) == (1, 2)
 
 
 def test_files_that_do_not_belong_are_found(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_q5_a_descriptor_is_marked_while_it_is_being_opened(
     def slow_open(path: str, flags: int, mode: int = 0o600) -> int:
         if path == there:
             in_open.set()
-            go_on.wait(30)
+            go_on.wait(240)
         return os_open(path, flags, mode)
 
     monkeypatch.setattr(os, "open", slow_open)
@@ -235,7 +235,7 @@ def test_q5_a_descriptor_is_marked_while_it_is_being_opened(
     def begin_the_other(path: str, flags: int, mode: int = 0o600) -> int:
         monkeypatch.setattr(os, "open", slow_open)
         thread.start()
-        in_open.wait(30)
+        in_open.wait(240)
         return os_open(path, flags, mode)
 
     monkeypatch.setattr(os, "open", begin_the_other)

@@ -147,7 +147,7 @@ def test_q2_a_debugger_does_not_hide_who_else_has_a_segment() -> None:
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=60,
+        timeout=240,
     ).stdout
 
     assert answers == "[True, False, True, False]\n"

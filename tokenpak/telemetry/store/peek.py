@@ -53,6 +53,10 @@ _COUNTS: Final = slice(32 * WORD, 64 * WORD)
 _SLOTS: Final = 64
 _ALL_PROCESSES: Final = 0xEFFFFFFC
 """The number that Linux gives to the namespace in which every process is seen."""
+_LOOKS: Final = 8
+"""How often the kernel's list of locks is gone through before a lock is believed to be
+held by nobody."""
+_PIECE: Final = 64 * 1024
 
 
 class Lines(NamedTuple):
@@ -339,15 +343,40 @@ def has_lock(
 
     """
     device, inode = identity
-    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
+    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}".encode()
     try:
-        with open(locks, encoding="ascii", errors="replace") as lines:
-            # 1: FLOCK  ADVISORY  WRITE 708 08:02:131 0 EOF
-            if any(wanted in line.split() for line in lines if "FLOCK" in line):
-                return True
+        if _is_listed(wanted, locks):
+            return True
         return False if os.stat(namespace).st_ino == _ALL_PROCESSES else None
     except OSError:
         return None
+
+
+def _is_listed(wanted: bytes, locks: str) -> bool:
+    """
+    Return whether a lock of the file *wanted* is in the list *locks*.
+
+    The kernel gives the list out by the page, some 75 locks at a time, and goes on by
+    number: where one was released meanwhile that stood before, the next is passed over.
+    So only one of a single piece is believed at once not to have it.
+    """
+    for _ in range(_LOOKS):
+        pieces = []
+        fd = os.open(locks, READ_FLAGS)
+        try:
+            while piece := os.read(fd, _PIECE):
+                pieces.append(piece)
+        finally:
+            os.close(fd)
+        # 1: FLOCK  ADVISORY  WRITE 708 08:02:131 0 EOF
+        listed = b"".join(pieces)
+        if wanted in listed and any(
+            wanted in line.split() for line in listed.splitlines() if b"FLOCK" in line
+        ):
+            return True
+        if len(pieces) <= 1:
+            return False
+    return False
 
 
 __all__ = ["HEAD_SIZE", "Lines", "SpoolView", "has_lock", "without_counts"]

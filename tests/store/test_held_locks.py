@@ -1,0 +1,80 @@
+"""Whether a lock is held, by the list of the kernel, which changes meanwhile."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tokenpak.telemetry.store.peek import has_lock
+
+OURS = (os.makedev(8, 2), 131)
+LINE = b"7: FLOCK  ADVISORY  WRITE 708 08:02:131 0 EOF\n"
+OTHERS = b"".join(
+    b"%d: FLOCK  ADVISORY  WRITE 708 08:02:%d 0 EOF\n" % (n, 1310 + n)
+    for n in range(1, 77)
+)
+
+
+def looks(monkeypatch: pytest.MonkeyPatch, *lists: list[bytes]) -> list[int]:
+    """Let the kernel give out *lists*, the last one for ever; note when one begins."""
+    begun: list[int] = []
+    left: list[bytes] = []
+
+    def opening(path: str, flags: int) -> int:
+        assert path == "/proc/locks"
+        left[:] = [*lists[min(len(begun), len(lists) - 1)], b""]
+        begun.append(len(begun))
+        return 99
+
+    monkeypatch.setattr(os, "open", opening)
+    monkeypatch.setattr(os, "read", lambda fd, size: left.pop(0))
+    monkeypatch.setattr(os, "close", lambda fd: None)
+    return begun
+
+
+def held(tmp_path: Path) -> bool | None:
+    """Look, as from where only some processes are seen: then False is None."""
+    return has_lock(OURS, namespace=str(tmp_path))
+
+
+def test_r1_a_lock_that_is_passed_over_in_a_long_list_is_found_by_another_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that stood before it was released between two pages of the list."""
+    missed = [OTHERS, OTHERS]
+    begun = looks(monkeypatch, missed, missed, [OTHERS, LINE + OTHERS])
+
+    assert held(tmp_path) is True
+    assert len(begun) == 3
+
+
+def test_r1_a_lock_that_no_look_finds_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a long list after some looks; of one page, which is no mixture, after one."""
+    begun = looks(monkeypatch, [OTHERS, OTHERS])
+    assert held(tmp_path) is None
+    assert 3 < len(begun) < 50
+
+    begun = looks(monkeypatch, [OTHERS])
+    assert held(tmp_path) is None
+    assert len(begun) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LINE.replace(b":131 ", b":1310 "),
+        LINE.replace(b" 08:", b" 108:"),
+        LINE.replace(b"FLOCK", b"POSIX"),
+    ],
+)
+def test_a_lock_of_another_file_or_kind_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes
+) -> None:
+    """Numbers are compared as a whole."""
+    looks(monkeypatch, [line])
+
+    assert held(tmp_path) is None

@@ -70,7 +70,14 @@ def main() -> None:
         default=os.environ.get("ANTHROPIC_BASE_URL"),
         help="such as http://127.0.0.1:8000; default: a demo server of its own",
     )
-    base_url = parser.parse_args().base_url
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=1.0,
+        help="seconds after which an answer is given up; default: %(default)s",
+    )
+    arguments = parser.parse_args()
+    base_url = arguments.base_url
 
     with ExitStack() as stack:
         api_key = None  # the SDK's own: $ANTHROPIC_API_KEY
@@ -83,7 +90,7 @@ def main() -> None:
             Anthropic(
                 base_url=base_url,
                 api_key=api_key,
-                timeout=1.0,
+                timeout=arguments.timeout,
                 # Each failure is to be seen.  With retries, the last one is.
                 max_retries=0,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import urllib.error
 from typing import TYPE_CHECKING
 
@@ -96,10 +97,11 @@ def test_an_unknown_model_is_an_error_without_a_type_of_its_own(
 
 
 def test_a_server_that_is_not_there_is_a_failed_connection() -> None:
-    """Nobody listens on the port of a server that has stopped."""
-    with serving() as stopped:
-        url = stopped.url
-    error = fail(url, "openai", "gpt-4")
+    """Nobody listens on the port, and nobody else can have it meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        error = fail(url, "openai", "gpt-4")
 
     assert type(error) is APIConnectionError
     assert isinstance(error.__cause__, urllib.error.URLError)

@@ -36,7 +36,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
         [tool, "verify", "--man=no", *units],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
         check=False,
     )
 
@@ -44,7 +44,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert told == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_pictures_can_be_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ Make = Callable[..., ErrorLogger]
 
 def records(logger: ErrorLogger, stream: str = "errors") -> list[dict[str, Any]]:
     """Return what *logger* has recorded so far."""
-    assert logger.flush(30)
+    assert logger.flush(100)
     return [
         record
         for record in iter_records(logger.settings.log_dir, Query(stream=stream))

@@ -38,6 +38,8 @@ def end(leader: subprocess.Popen[bytes], patience: float) -> bool:
     Who is still there after *patience* is killed by a signal for which TELLS makes it
     print first where each of its threads is: the children first, which the end of
     their parent may be the end of.  SIGFPE, because no server has a handler for it.
+    All are stopped before: the end of one may be what another has waited for, who
+    would go on, and be found where it did not hang.
 
     Args:
         leader: of a session of its own.
@@ -53,9 +55,14 @@ def end(leader: subprocess.Popen[bytes], patience: float) -> bool:
             leader.wait(patience)
             kill(leader)
             return True
-    for pid in sorted(alive(leader.pid), key=leader.pid.__eq__):  # it last
+    found = sorted(alive(leader.pid), key=leader.pid.__eq__)  # it last
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    for pid in found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGFPE)
+            os.kill(pid, signal.SIGCONT)
         eventually(lambda pid=pid: pid not in alive(leader.pid))  # type: ignore[misc]
     kill(leader)
     return False

@@ -41,15 +41,25 @@ IN_THEIRS = """
 print("there", flush=True)
 threading.Event().wait()
 """
+UNTIL_ITS_CHILD_ENDS = """
+class Slow(Exception):
+    def __str__(self):
+        threading.Event().wait()
+print("there", flush=True)
+os.wait()
+logger.log_error("r", Slow())
+"""
 
 
 @pytest.mark.parametrize(
-    ("stuck", "found"), [(IN_OURS, 1), (IN_THEIRS, 0)], ids=["ours", "theirs"]
+    ("stuck", "found"),
+    [(IN_OURS, 1), (IN_THEIRS, 0), (UNTIL_ITS_CHILD_ENDS, 0)],
+    ids=["ours", "theirs", "its child"],
 )
 def test_who_does_not_end_tells_whether_the_logger_was_it(
     stuck: str, found: int, tmp_path: Path
 ) -> None:
-    """The writer, which waits for work, is never it."""
+    """The writer, which waits for work, is never it; nor is what would come later."""
     with open(tmp_path / "output", "wb") as output:
         leader = subprocess.Popen(
             [sys.executable, "-c", PROGRAM.format(stuck=stuck)],

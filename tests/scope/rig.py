@@ -15,7 +15,7 @@ from tokenpak.telemetry.queue.recovery import recover
 
 def records_of(logger: ErrorLogger, stream: str = "errors") -> list[dict[str, Any]]:
     """Return what *logger* has in its log by now."""
-    assert logger.flush(timeout=30)
+    assert logger.flush(timeout=100)
     return in_log(Path(logger.settings.log_dir), stream)
 
 
@@ -51,7 +51,7 @@ def run_program(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
         check=False,
         cwd=tmp_path,
         env={
@@ -59,6 +59,7 @@ def run_program(
             "PATH": os.environ.get("PATH", ""),
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "TOKENPAK_LOG_DIR": str(logs),
+            "TOKENPAK_EXIT_TIMEOUT": "100",  # the machine may be busy
         },
     )
     if recovered:

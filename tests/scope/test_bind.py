@@ -238,11 +238,11 @@ def test_one_binding_serves_many_blocks_at_the_same_time() -> None:
 
     def work(number: int) -> None:
         with bind(number=number), binding:
-            barrier.wait(30)
+            barrier.wait(100)
             with binding:
                 pass
             seen.append(bound()["number"])
-            barrier.wait(30)
+            barrier.wait(100)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:

@@ -33,10 +33,10 @@ def test_threads_of_a_pool_get_what_was_bound_where_the_work_came_from() -> None
             nothing = pool.submit(report)
         unbound = pool.submit(carry(report))
 
-        assert future.result(30) == (5, {"request_id": "r", "a": 1})
+        assert future.result(200) == (5, {"request_id": "r", "a": 1})
         assert list(mapped) == [(n, {"request_id": "r", "a": 1}) for n in range(3)]
-        assert nothing.result(30) == ({},)
-        assert unbound.result(30) == ({},)
+        assert nothing.result(200) == ({},)
+        assert unbound.result(200) == ({},)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -47,7 +47,7 @@ def test_processes_of_a_pool_get_it_too(method: str) -> None:
         bind("r", a=1, lock=threading.Lock(), nested={"odd": {1, 2}}),
         concurrent.futures.ProcessPoolExecutor(1, context) as pool,
     ):
-        number, there = pool.submit(carry(report), 5).result(60)
+        number, there = pool.submit(carry(report), 5).result(200)
 
     assert number == 5
     assert isinstance(there, dict)

@@ -31,7 +31,7 @@ def test_x1_the_scopes_are_imported_by_whoever_uses_them(tmp_path: Path) -> None
         [sys.executable, "-c", PROBE],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
         check=False,
         cwd=tmp_path,
     )

@@ -115,7 +115,7 @@ def test_exceptions_of_threads_are_recorded(tmp_path: Path) -> None:
         "def told(args): before(args); done.set()\n"
         "sys.unraisablehook = told\n"
         "_thread.start_new_thread(fail, (1,))\n"
-        "assert done.wait(30)\n",
+        "assert done.wait(200)\n",
         tmp_path,
     )
 
@@ -186,7 +186,7 @@ def test_what_ends_a_process_of_multiprocessing_is_recorded(
         "if __name__ == '__main__':\n"
         f"    context = multiprocessing.get_context('{method}')\n"
         "    child = context.Process(target=fail, name='child')\n"
-        "    child.start(); child.join(30)\n"
+        "    child.start(); child.join(200)\n"
         "    assert child.exitcode == 1, child.exitcode\n",
         tmp_path,
     )
@@ -206,7 +206,7 @@ def test_a_process_that_runs_its_own_way_is_not_seen(tmp_path: Path) -> None:
         "    @log_exception()\n"
         "    def run(self): fail('seen')\n"
         "for child in Own(), Decorated():\n"
-        "    child.start(); child.join(30)\n",
+        "    child.start(); child.join(200)\n",
         tmp_path,
     )
 

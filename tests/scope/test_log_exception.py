@@ -229,9 +229,9 @@ def test_one_scope_serves_many_blocks_at_the_same_time(make_logger: Make) -> Non
 
     def block(number: int) -> None:
         with passing(FailureError), scope:
-            barrier.wait(30)
+            barrier.wait(100)
             with scope:
-                barrier.wait(30)
+                barrier.wait(100)
                 raise FailureError(number)
 
     threads = [threading.Thread(target=block, args=(number,)) for number in range(4)]

@@ -232,7 +232,7 @@ def test_what_a_process_of_a_pool_has_recorded_is_not_recorded_by_its_parent(
     def parent() -> None:
         context = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
-            pool.submit(_in_pool, str(logger.settings.log_dir)).result(timeout=60)
+            pool.submit(_in_pool, str(logger.settings.log_dir)).result(timeout=250)
 
     call(parent)
 
@@ -252,7 +252,7 @@ def test_what_a_thread_of_a_pool_has_recorded_is_not_recorded_again(
     @log_exception("main", logger=logger)
     def main() -> None:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            pool.submit(work).result(timeout=60)
+            pool.submit(work).result(timeout=250)
 
     call(main)
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from tokenpak.demo.acks import AckTable
 
-_START_TIMEOUT: Final = 60.0
-_END_TIMEOUT: Final = 60.0
+_START_TIMEOUT: Final = 120.0
+_END_TIMEOUT: Final = 180.0
+"""More than a worker waits for its log, so that it is the worker who says so."""
 _POLL: Final = 0.01
 _LAST_WORDS: Final = 2_000
 

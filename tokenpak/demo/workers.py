@@ -50,8 +50,9 @@ REPLAYS_A_FAILURE: Final = 40
 
 _SILENT_TIMEOUT: Final = 0.05
 """Seconds; with it, a round takes so long that the log stays a few ten MB."""
-_TIMEOUT: Final = 5.0
-_CLOSE_TIMEOUT: Final = 10.0
+_TIMEOUT: Final = 60.0
+"""Seconds for who does answer, however busy the machine is."""
+_CLOSE_TIMEOUT: Final = 60.0
 _NOT_WRITTEN: Final = 3
 
 # The parent's path as it is: modules it found through sys.path must be found here.

@@ -212,6 +212,8 @@ class SqlSession:
     def close(self) -> None:
         """Delete the database.  Idempotent."""
         try:
+            # Whoever was interrupted before he had the call has left it to this.
+            self._aside.abandon_all()
             if self._connection is not None and not self.stuck:
                 self._connection.close()
         finally:
@@ -303,6 +305,7 @@ class SqlSession:
             insert()
             self._guarded(self._connection.commit)
         except BaseException:
+            self._aside.abandon_all()
             if not self.stuck:
                 with contextlib.suppress(SqlError):
                     self._guarded(self._connection.rollback)
@@ -326,13 +329,8 @@ class SqlSession:
             return int(count)
 
         pieces = Pieces(stream, (first, second), begin, end)
-        try:
-            for line in pieces.add_all(self._lines(stream, tell)):
-                self._insert_values(stream, iter([line]))
-        except BaseException:
-            for call in under_way:
-                self._aside.abandon(call)
-            raise
+        for line in pieces.add_all(self._lines(stream, tell)):
+            self._insert_values(stream, iter([line]))
 
     def _rows_of(self, statement: str) -> Any:
         return self._connection.execute(statement).fetchall()

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .pages import ROOT, Block
 
-SECONDS = 60
+SECONDS = 240
 """After which a block that hangs is killed; far more than any needs."""
 HOME = "/home/you"
 """How the pages call the home directory."""

@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.test_sql_command import COMMAND, SECONDS, log_dir
 from tokenpak.telemetry.read.aside import Aside
+from tokenpak.telemetry.read.sql import SqlSession
 
 __all__ = ["log_dir"]  # a fixture, which pytest finds by its name
 
@@ -121,6 +122,26 @@ def test_s5_a_statement_that_has_just_been_begun_is_ended_too(
     assert done.returncode == (1 if number == signal.SIGINT else 128 + number), done
     assert b"Traceback" not in done.stderr
     assert list(place.iterdir()) == []
+
+
+def test_s5_a_statement_that_is_left_leaves_no_file_that_it_makes_meanwhile(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It spills what it computes, when all else of the directory is deleted."""
+    session = SqlSession(log_dir)
+    folder = Path(session._folder.name)
+    real, late = os.rmdir, [folder / "spilled"]
+
+    def rmdir(path: Any, *, dir_fd: int | None = None) -> None:
+        if late:
+            late.pop().touch()
+        real(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    session.close()
+
+    assert late == []
+    assert not folder.exists()
 
 
 def test_a_call_gives_what_it_gives() -> None:

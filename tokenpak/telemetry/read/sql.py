@@ -65,6 +65,8 @@ _UNPACKED: Final = 2 * 1024**3
 """Bytes of log up to which the database is not compressed, which takes longer than all
 else; a larger one would need too much of the disk."""
 _PIECES: Final = ("piece-0.jsonl", "piece-1.jsonl")
+_DELETIONS: Final = 10
+"""How often it is tried to delete the database that a statement still works on."""
 _FULL: Final = frozenset({"IOException", "OutOfMemoryException"})
 """What is no better if it is tried in another way."""
 
@@ -218,7 +220,15 @@ class SqlSession:
                 self._connection.close()
         finally:
             self._aside.close()
+            self._delete()
+
+    def _delete(self) -> None:
+        # A statement that is stuck may make a file when all others are deleted.  Where
+        # there is no directory any more, it makes none.
+        for _ in range(_DELETIONS):
             self._folder.cleanup()
+            if not os.path.exists(self._folder.name):
+                break
 
     def execute(self, text: str) -> SqlResult:
         """

@@ -27,7 +27,6 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -47,6 +46,7 @@ from tokenpak.telemetry.read.fill import (
 from tokenpak.telemetry.read.filter import ALL, Query
 from tokenpak.telemetry.read.logs import sizes_of
 from tokenpak.telemetry.read.reader import read_entries
+from tokenpak.telemetry.read.scratch import Scratch
 from tokenpak.telemetry.read.strict import encode
 from tokenpak.telemetry.store.names import STREAMS
 
@@ -65,8 +65,6 @@ _UNPACKED: Final = 2 * 1024**3
 """Bytes of log up to which the database is not compressed, which takes longer than all
 else; a larger one would need too much of the disk."""
 _PIECES: Final = ("piece-0.jsonl", "piece-1.jsonl")
-_DELETIONS: Final = 10
-"""How often it is tried to delete the database that a statement still works on."""
 _FULL: Final = frozenset({"IOException", "OutOfMemoryException"})
 """What is no better if it is tried in another way."""
 
@@ -149,10 +147,7 @@ class SqlSession:
         self._on_damage = on_damage
         self._filled: set[str] = set()
         self._aside = Aside(self._interrupt)
-        # Mode 0700, as the log has (S5).
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="tokenpak-sql-", ignore_cleanup_errors=True
-        )
+        self._folder = Scratch("tokenpak-sql-")
         self._connection: Any = None
         try:
             self._connection = self._guarded(
@@ -220,15 +215,7 @@ class SqlSession:
                 self._connection.close()
         finally:
             self._aside.close()
-            self._delete()
-
-    def _delete(self) -> None:
-        # A statement that is stuck may make a file when all others are deleted.  Where
-        # there is no directory any more, it makes none.
-        for _ in range(_DELETIONS):
-            self._folder.cleanup()
-            if not os.path.exists(self._folder.name):
-                break
+            self._folder.delete()
 
     def execute(self, text: str) -> SqlResult:
         """

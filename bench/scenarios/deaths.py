@@ -41,6 +41,7 @@ MOST_HUNG_ROUGH = 1
 """That one hangs is soon seen; that a second does, too, is for a full run."""
 PARENT_HUNG_AFTER = 6.0
 DEADLINE = 30.0
+DEADLINE_OURS = 120.0
 
 HOW = f"""\
 A process logs failures and stores the number of each into shared memory after its
@@ -122,7 +123,12 @@ def _in_child(work: Callable[[], object]) -> int:
     return pid
 
 
-def _wait(pid: int, seconds: float = DEADLINE) -> bool:
+def _deadline(adapter: str) -> float:
+    """Return the seconds after which a process of *adapter* counts as hung."""
+    return DEADLINE_OURS if adapter == OURS else DEADLINE
+
+
+def _wait(pid: int, seconds: float) -> bool:
     """Wait for the child; kill it and all that it started if it takes longer."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -170,15 +176,15 @@ def _killed(
     def work() -> None:
         logger = open_logger(adapter, place)
         _log(logger, "a", RECORDS, acks.counts)
-        time.sleep(DEADLINE)
+        time.sleep(_deadline(adapter))
 
     pid = _in_child(work)
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + _deadline(adapter)
     while acks.counts[0] < 20 and time.monotonic() < end:
         time.sleep(0.001)
     time.sleep(chance.uniform(0, 0.1))
     os.kill(pid, signal_number)
-    tally.hung += not _wait(pid)
+    tally.hung += not _wait(pid, _deadline(adapter))
     _audit(adapter, place, acks, ["a"], tally)
 
 
@@ -188,7 +194,7 @@ def _exits(adapter: str, place: str, _: random.Random, tally: _Tally) -> None:
     def work() -> None:
         _log(open_logger(adapter, place), "a", EXIT_RECORDS, acks.counts)
 
-    tally.hung += not _wait(_in_child(work))
+    tally.hung += not _wait(_in_child(work), _deadline(adapter))
     _audit(adapter, place, acks, ["a"], tally)
 
 
@@ -207,7 +213,7 @@ def _pool(adapter: str, place: str, chance: random.Random, tally: _Tally) -> Non
         _log(_worker_logger[0], f"a{number}", RECORDS, acks.counts[number : number + 1])
         # Who is ended while it hands its result over leaves the pool's lock locked, and
         # terminate() then waits for ever, whatever the logger is.
-        time.sleep(DEADLINE)
+        time.sleep(_deadline(adapter))
 
     def work() -> None:
         global _task  # noqa: PLW0603 - a pool pickles the name of its function
@@ -215,14 +221,14 @@ def _pool(adapter: str, place: str, chance: random.Random, tally: _Tally) -> Non
         context = multiprocessing.get_context("fork")
         pool = context.Pool(2, _open_in_worker, (adapter, place))
         pool.map_async(_run_task, range(2), chunksize=1)
-        end = time.monotonic() + DEADLINE / 2
+        end = time.monotonic() + _deadline(adapter) / 2
         while min(acks.counts[:2]) < 20 and time.monotonic() < end:
             time.sleep(0.001)
         time.sleep(delay)
         pool.terminate()
         pool.join()
 
-    tally.hung += not _wait(_in_child(work))
+    tally.hung += not _wait(_in_child(work), _deadline(adapter))
     _audit(adapter, place, acks, ["a0", "a1"], tally)
 
 
@@ -272,7 +278,7 @@ def _forks(adapter: str, place: str, _: random.Random, tally: _Tally) -> None:
 
     # A parent may wait for ever, too, for a lock that a killed child has held.
     most = CHILDREN if adapter == OURS else tally.most_hung
-    rest = DEADLINE if adapter == OURS else PARENT_HUNG_AFTER
+    rest = DEADLINE_OURS if adapter == OURS else PARENT_HUNG_AFTER
     finished = _wait(_in_child(work), patience * most + rest)
     tally.hung += acks.counts[CHILDREN + 1] + (not finished)
     series = ["parent", *(f"child-{child}" for child in range(1, CHILDREN + 1))]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.test_sql_command import COMMAND, SECONDS, log_dir
 from tokenpak.telemetry.read.aside import Aside
+from tokenpak.telemetry.read.sql import SqlSession
 
 __all__ = ["log_dir"]  # a fixture, which pytest finds by its name
 
@@ -76,6 +79,71 @@ def wait_until_at_it(process: subprocess.Popen[bytes], folder: Path) -> None:
     raise AssertionError("it does not compute")
 
 
+BETWEEN = """
+import os, signal, sys
+from tokenpak.cli import main
+from tokenpak.telemetry.read import aside
+
+begin = aside.Aside.begin
+
+def interrupted(self, function, *args):
+    call = begin(self, function, *args)
+    if "range" in getattr(args[0], "query", "") if args else "":
+        while call.function is not None:  # until the thread is at it
+            pass
+        os.kill(os.getpid(), int(sys.argv[1]))
+    return call
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+aside.Aside.begin = interrupted
+main(sys.argv[2:])
+"""
+"""A query that is ended when a statement was begun, and nobody waits for it yet."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_s5_a_statement_that_has_just_been_begun_is_ended_too(
+    log_dir: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """It would go on for hours, with a copy of the log in the temporary files."""
+    place = tmp_path / "tmp"
+    place.mkdir()
+    endless = "SELECT max(a.range * b.range) FROM range(1000000) a, range(1000000) b"
+    words = ["telemetry", "sql", "--log-dir", str(log_dir), f"FROM errors; {endless}"]
+
+    done = subprocess.run(
+        [sys.executable, "-c", BETWEEN, str(int(number)), *words],
+        env={**os.environ, "TMPDIR": str(place)},
+        capture_output=True,
+        check=False,
+        timeout=SECONDS,
+    )
+
+    assert done.returncode == (1 if number == signal.SIGINT else 128 + number), done
+    assert b"Traceback" not in done.stderr
+    assert list(place.iterdir()) == []
+
+
+def test_s5_a_statement_that_is_left_leaves_no_file_that_it_makes_meanwhile(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It spills what it computes, when all else of the directory is deleted."""
+    session = SqlSession(log_dir)
+    folder = Path(session._folder.name)
+    real, late = os.rmdir, [folder / "spilled"]
+
+    def rmdir(path: Any, *, dir_fd: int | None = None) -> None:
+        if late:
+            late.pop().touch()
+        real(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    session.close()
+
+    assert late == []
+    assert not folder.exists()
+
+
 def test_a_call_gives_what_it_gives() -> None:
     """Value or error; one after the other, in a thread of their own."""
     aside = Aside(lambda: None)
@@ -112,6 +180,40 @@ def test_a_call_that_listens_has_ended_when_the_interruption_goes_on() -> None:
     assert asked.is_set()
     assert call.ended.is_set()
     assert not aside.stuck
+    aside.close()
+
+
+def test_a_call_whose_beginning_was_interrupted_is_ended_by_the_next_who_looks() -> (
+    None
+):
+    """He who began it has nothing to abandon; what comes behind it does not wait."""
+    begun, asked = threading.Event(), threading.Event()
+    aside = Aside(asked.set, patience=SECONDS)
+    real: Any = aside._calls
+
+    class Interrupted(BaseException):
+        pass
+
+    class Calls:
+        def put(self, call: object) -> None:
+            real.put(call)
+            assert begun.wait(SECONDS)
+            raise Interrupted
+
+    def work() -> bool:
+        begun.set()
+        return asked.wait(SECONDS)
+
+    aside.call(int)
+    aside._calls = Calls()  # type: ignore[assignment]
+    with pytest.raises(Interrupted):
+        aside.call(work)
+    aside._calls = real
+    aside.abandon_all()
+
+    assert asked.is_set()
+    assert not aside.stuck
+    assert aside.call(divmod, 7, 2) == (3, 1)
     aside.close()
 
 

@@ -70,6 +70,8 @@ class Aside:
         self._interrupt = interrupt
         self._patience = patience
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self._open: list[Call] = []
+        """Calls that were begun, and whose result nobody has taken."""
         self._thread: threading.Thread | None = None
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -77,14 +79,18 @@ class Aside:
         return self.result(self.begin(function, *args))
 
     def begin(self, function: Callable[..., Any], *args: Any) -> Call:
-        """Begin a call, which result() ends; not two at the same time."""
+        """Begin a call, which result() ends; they are made one after the other."""
         if self._thread is None:
             # A daemon: one that is stuck does not keep the interpreter from its end.
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=_make, args=(self._calls,), name="tokenpak-sql", daemon=True
             )
-            self._thread.start()
+            thread.start()
+            self._thread = thread
         call = Call(function, args)
+        # Before it is made: what a signal raises may come between any two steps, and
+        # whoever is interrupted in here has no call that he could abandon.
+        self._open.append(call)
         self._calls.put(call)
         return call
 
@@ -101,6 +107,7 @@ class Aside:
         except BaseException:
             self.abandon(call)
             raise
+        self._open.remove(call)
         if call.error is not None:
             raise call.error
         return call.value
@@ -113,9 +120,17 @@ class Aside:
             self._interrupt()
             call.ended.wait(_STEP)
         self.stuck = not call.ended.is_set()
+        if not self.stuck and call in self._open:
+            self._open.remove(call)
+
+    def abandon_all(self) -> None:
+        """Abandon the calls that were begun, and whose result nobody has taken."""
+        while self._open and not self.stuck:
+            self.abandon(self._open[0])
 
     def close(self) -> None:
-        """End the thread, if it is not stuck.  Idempotent."""
+        """Abandon what goes on, and end the thread, if it is not stuck.  Idempotent."""
+        self.abandon_all()
         if self._thread is not None and not self.stuck:
             self._calls.put(None)
             self._thread.join()

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from typing import TYPE_CHECKING, Any, Final
 
 from tokenpak.telemetry.errors import SettingError
@@ -34,6 +33,7 @@ from tokenpak.telemetry.read.render import (
     shape_of,
 )
 from tokenpak.telemetry.read.rows import key_of
+from tokenpak.telemetry.read.scratch import Scratch
 from tokenpak.telemetry.read.select import Selection
 from tokenpak.telemetry.read.strict import encode
 
@@ -88,9 +88,9 @@ def export_parquet(
     stream = plan.query.stream
     row = _row_of(stream) if fields is None else _picked(fields, _usual(stream))
     shape = shape_of("jsonl", stream)._replace(row=row, copies=False)
-    with tempfile.TemporaryDirectory(prefix="tokenpak-") as folder:
-        source = os.path.join(folder, "rows.jsonl")
-        target = os.path.join(folder, "rows.parquet")
+    with Scratch("tokenpak-") as folder:
+        source = os.path.join(folder.name, "rows.jsonl")
+        target = os.path.join(folder.name, "rows.parquet")
         with (
             open(source, "wb") as file,
             Selection(
@@ -112,7 +112,7 @@ def export_parquet(
                 types |= types_of(lines, others)
         try:
             with duckdb.connect(config={"memory_limit": _MEMORY}) as database:
-                database.execute(f"SET temp_directory = {_quoted(folder)}")
+                database.execute(f"SET temp_directory = {_quoted(folder.name)}")
                 database.execute("SET preserve_insertion_order = true")
                 database.execute("SET threads = 1")
                 # A directory that is called "message=1" is no column.

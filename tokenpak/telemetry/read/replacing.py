@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,17 +34,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         return
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
-    # Imported here: who writes to stdout need not load it, and what comes with it.
-    import tempfile  # noqa: PLC0415
-
-    fd, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
+    # Its name is known before it is there, and where it is not, it is not missed: what
+    # a signal raises may come between any two steps.
+    temporary = os.path.join(folder, f".{name}-{os.urandom(8).hex()}.tmp")
     try:
-        with open(fd, "wb") as out:
+        with open(temporary, "xb", opener=_private) as out:
             yield out
         os.replace(temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def is_replaceable(path: str | os.PathLike[str]) -> bool:

@@ -27,7 +27,6 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -47,6 +46,7 @@ from tokenpak.telemetry.read.fill import (
 from tokenpak.telemetry.read.filter import ALL, Query
 from tokenpak.telemetry.read.logs import sizes_of
 from tokenpak.telemetry.read.reader import read_entries
+from tokenpak.telemetry.read.scratch import Scratch
 from tokenpak.telemetry.read.strict import encode
 from tokenpak.telemetry.store.names import STREAMS
 
@@ -147,10 +147,7 @@ class SqlSession:
         self._on_damage = on_damage
         self._filled: set[str] = set()
         self._aside = Aside(self._interrupt)
-        # Mode 0700, as the log has (S5).
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="tokenpak-sql-", ignore_cleanup_errors=True
-        )
+        self._folder = Scratch("tokenpak-sql-")
         self._connection: Any = None
         try:
             self._connection = self._guarded(
@@ -212,11 +209,13 @@ class SqlSession:
     def close(self) -> None:
         """Delete the database.  Idempotent."""
         try:
+            # Whoever was interrupted before he had the call has left it to this.
+            self._aside.abandon_all()
             if self._connection is not None and not self.stuck:
                 self._connection.close()
         finally:
             self._aside.close()
-            self._folder.cleanup()
+            self._folder.delete()
 
     def execute(self, text: str) -> SqlResult:
         """
@@ -303,6 +302,7 @@ class SqlSession:
             insert()
             self._guarded(self._connection.commit)
         except BaseException:
+            self._aside.abandon_all()
             if not self.stuck:
                 with contextlib.suppress(SqlError):
                     self._guarded(self._connection.rollback)
@@ -326,13 +326,8 @@ class SqlSession:
             return int(count)
 
         pieces = Pieces(stream, (first, second), begin, end)
-        try:
-            for line in pieces.add_all(self._lines(stream, tell)):
-                self._insert_values(stream, iter([line]))
-        except BaseException:
-            for call in under_way:
-                self._aside.abandon(call)
-            raise
+        for line in pieces.add_all(self._lines(stream, tell)):
+            self._insert_values(stream, iter([line]))
 
     def _rows_of(self, statement: str) -> Any:
         return self._connection.execute(statement).fetchall()

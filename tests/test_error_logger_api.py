@@ -44,7 +44,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The test has the logger of the process to itself, and it is closed after it."""
     monkeypatch.setattr(error_logger, "_shared", {})
     yield
-    get_error_logger().close(timeout=10)
+    get_error_logger().close(timeout=60)
 
 
 QUICK_START = """
@@ -134,7 +134,7 @@ class FakeOpenAI:
 def test_the_quick_start_works_as_it_stands() -> None:
     """And the record is the one that the documentation shows."""
     exec(QUICK_START, {"call_llm": failing})
-    assert get_error_logger().flush(timeout=30)
+    assert get_error_logger().flush(timeout=60)
 
     (record,) = records_in(home_logs())
     assert list(record) == [
@@ -166,7 +166,7 @@ def test_the_decorator_works_as_it_stands() -> None:
 
     with pytest.raises(ValueError, match="Invalid model"):
         names["call_model"]()
-    assert get_error_logger().flush(timeout=30)
+    assert get_error_logger().flush(timeout=60)
 
     (record,) = records_in(home_logs())
     assert record["request_id"] == "req-456"
@@ -196,7 +196,7 @@ def test_the_metrics_work_as_they_stand() -> None:
 def test_the_threads_work_as_they_stand() -> None:
     """Ten threads, ten records."""
     exec(THREADS, {"do_work": failing})
-    assert get_error_logger().flush(timeout=30)
+    assert get_error_logger().flush(timeout=60)
 
     found = {record["request_id"] for record in records_in(home_logs())}
     assert len(found) == 10
@@ -232,7 +232,7 @@ def test_the_log_directory_comes_from_the_environment(
 
     log_error("r", ValueError("x"), {"a": 1})
     log_event("call_completed", "r", {"b": 2})
-    assert get_error_logger().flush(timeout=30)
+    assert get_error_logger().flush(timeout=60)
 
     (error,) = records_in(tmp_path / "elsewhere")
     (event,) = records_in(tmp_path / "elsewhere", "events")
@@ -256,7 +256,7 @@ def test_arguments_go_by_position_and_by_name(
     logger.log_event("one")
     logger.log_event("two", "5", {"a": 1})
     logger.log_event(context={"a": 1}, request_id="6", event="three")
-    assert logger.flush(timeout=30)
+    assert logger.flush(timeout=60)
 
     errors, events = records_in(log_dir), records_in(log_dir, "events")
     assert [(r["request_id"], r["context"]) for r in errors] == [
@@ -287,7 +287,7 @@ def test_an_error_is_logged_outside_of_its_except_block(
         raise KeyError("another")
     except KeyError:
         logger.log_error("r", kept)
-    assert logger.flush(timeout=30)
+    assert logger.flush(timeout=60)
 
     first, second = records_in(log_dir)
     assert first["stack_trace"] == second["stack_trace"]
@@ -326,7 +326,7 @@ def test_close_is_idempotent_and_logging_goes_on_without_harm(
     logger = make_logger()
     logger.log_error("r", ValueError("in time"))
 
-    closed = [logger.close(timeout=30), logger.close(timeout=30), logger.close()]
+    closed = [logger.close(timeout=60), logger.close(timeout=60), logger.close()]
     logger.log_error("r", ValueError("late"))
     logger.log_event("late")
 
@@ -335,25 +335,26 @@ def test_close_is_idempotent_and_logging_goes_on_without_harm(
     assert [record["message"] for record in records_in(log_dir)] == ["in time"]
     assert (stats.accepted, stats.written, stats.pending_records) == (1, 1, 0)
     assert stats.dropped == {"closed": 2}
-    assert logger.flush(timeout=5)
+    assert logger.flush(timeout=60)
 
 
 def test_a_logger_that_was_never_used_leaves_nothing(
     make_logger: MakeLogger, log_dir: Path
 ) -> None:
     """No directory, file or thread, whatever is asked of it."""
-    threads = len(sys._current_frames())
+    threads = set(sys._current_frames())
 
     logger = make_logger()
-    flushed = logger.flush(timeout=5)
+    flushed = logger.flush(timeout=60)
     stats = logger.stats()
     metrics = logger.get_metrics()
-    closed = logger.close(timeout=5)
+    closed = logger.close(timeout=60)
 
     assert (flushed, closed, metrics) == (True, True, {})
     assert (stats.accepted, stats.written, stats.dropped) == (0, 0, {})
     assert not log_dir.exists()
-    assert len(sys._current_frames()) == threads
+    # Of those from before, one may just have ended: the writer of another test.
+    assert set(sys._current_frames()) <= threads
 
 
 def test_stats_are_a_frozen_mapping(make_logger: MakeLogger, log_dir: Path) -> None:
@@ -361,7 +362,7 @@ def test_stats_are_a_frozen_mapping(make_logger: MakeLogger, log_dir: Path) -> N
     logger = make_logger()
     logger.log_error("r", ValueError("x"))
     logger.log_event("e")
-    assert logger.flush(timeout=30)
+    assert logger.flush(timeout=60)
 
     stats = logger.stats()
     logger.log_error("r", ValueError("y"))
@@ -370,7 +371,7 @@ def test_stats_are_a_frozen_mapping(make_logger: MakeLogger, log_dir: Path) -> N
     assert isinstance(stats, Mapping)
     assert (stats.accepted, stats["accepted"], stats.get("written")) == (2, 2, 2)
     size = sum(path.stat().st_size for path in log_dir.glob("*-*.jsonl"))
-    assert logger.flush(timeout=30)
+    assert logger.flush(timeout=60)
     assert 0 < stats.written_bytes <= size
     assert (stats.pending_records, stats.pending_bytes) == (0, 0)
     assert dict(stats) == {name: getattr(stats, name) for name in stats}
@@ -392,7 +393,7 @@ def test_q3_the_counts_add_up(make_logger: MakeLogger, log_dir: Path) -> None:
         logger.log_error("r", odd[number % 5], {"number": number})
     stats = logger.stats()
     assert stats.accepted == stats.written + stats.pending_records == 500
-    assert logger.flush(timeout=30)
+    assert logger.flush(timeout=60)
 
     assert logger.stats().written == 500
     found = [record["context"]["number"] for record in records_in(log_dir)]
@@ -429,7 +430,7 @@ def test_c1_a_call_at_the_end_of_the_stack_makes_a_record(
             deepest += 1
     for room in range(10, 80):
         at_depth(deepest - room, call)
-    assert logger.flush(timeout=30)
+    assert logger.flush(timeout=60)
 
     errors, events = records_in(log_dir)[1:], records_in(log_dir, "events")[1:]
     assert len(made) == len(errors) == len(events) == 70

@@ -111,6 +111,8 @@ def test_x1_a_logger_starts_nothing_before_its_first_record(tmp_path: Path) -> N
         env={
             "HOME": str(tmp_path),
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            # Its end waits only so long until the record is in the log.
+            "TOKENPAK_EXIT_TIMEOUT": "120",
         },
     )
 

@@ -91,14 +91,14 @@ def test_q5_in_a_forked_child_the_process_is_the_child(tmp_path: Path) -> None:
         if pid == 0:
             try:
                 logger.log_event("child", None, {"pid": os.getpid()})
-                logger.flush(30)
+                logger.flush(100)
             finally:
                 os._exit(0)
         children.append(pid)
     for pid in children:
         os.waitpid(pid, 0)
     logger.log_event("parent", None, {"pid": os.getpid()})
-    logger.close(30)
+    logger.close(100)
 
     records = in_log(tmp_path, "events")
     assert {r["process"]["pid"] for r in records} == {os.getpid(), *children}
@@ -152,7 +152,7 @@ def test_the_thread_is_named_also_where_it_is_not_pythons_own() -> None:
 
     threads = set(threading.enumerate())
     _thread.start_new_thread(work, ())
-    assert end.wait(30)
+    assert end.wait(100)
     own = threading.Thread(target=work, name="worker 7")
     own.start()
     own.join()
@@ -245,7 +245,7 @@ def test_the_summary_of_a_storm_names_the_fingerprint_of_its_records(
 
     for number in range(10):
         logger.log_error("r", caught(fail, number))
-    logger.close(30)
+    logger.close(100)
 
     *records, summary = in_log(tmp_path)
     assert len(records) == 2

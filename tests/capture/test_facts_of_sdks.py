@@ -142,7 +142,7 @@ def test_the_facts_are_in_the_log(
 
     for number, one in enumerate([error, own, own]):
         logger.log_error(f"req-{number}", one, {"model": "fail-429"})
-    assert logger.flush(30)
+    assert logger.flush(100)
 
     contexts = [r["context"] for r in iter_records(logger.settings.log_dir)]  # type: ignore[index]
     assert contexts[0] == contexts[1] == contexts[2]

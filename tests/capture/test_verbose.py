@@ -155,7 +155,7 @@ def test_q1_each_record_of_many_threads_is_there_once(tmp_path: Path) -> None:
         assert record["context"] == {"thread_name": name, "n": int(number)}
     assert logger.get_metrics() == {"ValueError": 6 * each}
     assert logger.stats().accepted == 6 * each
-    logger.close(30)
+    logger.close(100)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signals")
@@ -168,7 +168,7 @@ def test_q1_records_of_signal_handlers_do_not_mix_with_those_they_interrupt(
     busy: list[bool] = []
     for name in ("call", "signal"):  # what is new takes longer
         logger.log_error(f"{name} first", ValueError(name[0]), {"own": name})
-    assert logger.flush(30)
+    assert logger.flush(100)
 
     def handle(*_: object) -> None:
         if not busy:
@@ -192,7 +192,7 @@ def test_q1_records_of_signal_handlers_do_not_mix_with_those_they_interrupt(
     assert made
     for record in records:
         assert record["request_id"].startswith(record["context"]["own"])
-    logger.close(30)
+    logger.close(100)
 
 
 def test_c1_at_the_end_of_the_stack_nothing_is_raised_and_all_is_counted(
@@ -220,7 +220,7 @@ def test_c1_at_the_end_of_the_stack_nothing_is_raised_and_all_is_counted(
         fall(0)
     stats = logger.stats()
     assert stats.accepted + sum(stats.dropped.values()) == calls + 1
-    logger.close(30)
+    logger.close(100)
 
 
 def test_an_exception_is_recorded_once_however_many_layers_it_passes(
@@ -238,7 +238,7 @@ def test_an_exception_is_recorded_once_however_many_layers_it_passes(
         fail()
 
     assert len(records_of(logger)) == 1
-    logger.close(30)
+    logger.close(100)
 
 
 def test_an_interruption_of_the_program_passes() -> None:

@@ -91,12 +91,12 @@ def test_q5_forks_of_several_threads_overlap(guarded: Guarded) -> None:
     def fork() -> None:
         process._before()
         inside.set()
-        leave.wait(30)
+        leave.wait(120)
         process._parent()
 
     thread = threading.Thread(target=fork)
     thread.start()
-    inside.wait(30)
+    inside.wait(120)
     process._before()
     both = len(guarded.guards)
     process._parent()

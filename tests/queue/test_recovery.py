@@ -6,13 +6,16 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.queue.rig import DAY, NEXT_DAY, make_line, name_of
 from tokenpak.telemetry.queue import recovery
 from tokenpak.telemetry.queue.recovery import recover
+from tokenpak.telemetry.store import spool as spool_module
 from tokenpak.telemetry.store.append import Appender
 from tokenpak.telemetry.store.dayfiles import DayFiles
 from tokenpak.telemetry.store.files import OsFiles
@@ -83,7 +86,9 @@ def test_q1_who_asks_whether_a_process_lives_keeps_nobody_from_recovering_it(
         if len(waited) == 3:
             os.close(asking)
 
-    monkeypatch.setattr("tokenpak.telemetry.store.spool.time.sleep", sleep)
+    # Of that module only: the threads of others sleep, too.
+    clock = SimpleNamespace(sleep=sleep, time=time.time)
+    monkeypatch.setattr(spool_module, "time", clock)
 
     assert recover(str(tmp_path)).records == 1
     assert len(waited) == 3
@@ -286,9 +291,10 @@ def test_q1_a_lock_that_is_held_costs_the_other_days_nothing(
         spool, _ = make_orphan(tmp_path, [make_line("x", day=day)])
         spool.release()
     waited: list[float] = []
-    monkeypatch.setattr("time.sleep", waited.append)
     ticks = iter(range(1000))
-    monkeypatch.setattr("time.monotonic", lambda: float(next(ticks)))
+    # Of that module only: the threads of others sleep and look at the clock, too.
+    clock = SimpleNamespace(sleep=waited.append, monotonic=lambda: float(next(ticks)))
+    monkeypatch.setattr(recovery, "time", clock)
     holder = DayFiles(OsFiles(), str(tmp_path))
     with (
         holder.locked(ERRORS, DAY),

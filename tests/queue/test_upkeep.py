@@ -128,11 +128,11 @@ def test_it_lists_the_directory_in_its_daily_look_alone(
     logger = make_logger()
     for number in range(50):
         logger.log_event(f"batch {number}")
-        assert logger.flush(30)
+        assert logger.flush(60)
     assert eventually(lambda: len(listed) == 3)
     for number in range(50):
         logger.log_event(f"batch {number}")
-        assert logger.flush(30)
+        assert logger.flush(60)
 
     archive = str(log_dir / "archive")
     assert listed == [archive, str(log_dir), archive]

@@ -13,6 +13,7 @@ X2  What cannot be saved is left in the spool, and keeps nobody from anything.
 
 from __future__ import annotations
 
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,8 @@ PATIENCE: Final = 0.25
 """Seconds that the end of a queue waits for the lock of the saved counters."""
 LOOK: Final = 1.0
 """Seconds between two looks at what is sampled away, while it rises."""
+LOOK_PATIENCE: Final = 1.0
+"""Seconds that who must have stored it waits for another thread that is looking."""
 _BILLION: Final = 1_000_000_000
 
 
@@ -179,8 +182,8 @@ class Meters:
     def reset(self) -> None:
         """Begin anew: in a forked child."""
         self._stored: dict[str, int] = {}
-        # Who pops it stores: the writer, or a thread that flushes or ends the process.
-        self._permit = [True]
+        # Who has it stores: the writer, or a thread that flushes or ends the process.
+        self._looking = threading.Lock()
 
     def _one(self) -> Meter:
         """Return a meter that somebody sees, or the first."""
@@ -194,16 +197,20 @@ class Meters:
         if number > 0:
             self._one().add(name, label, number)
 
-    def look(self) -> float:
+    def look(self, patience: float = 0.0) -> float:
         """
         Store what other threads have counted; return in how many seconds again.
 
         Any thread: one at a time does it.
+
+        Args:
+            patience: seconds to wait for another one that is at it.  It may have looked
+                before the last was counted: who promises that all is stored, as who
+                flushes does, has to look after it.
+
         """
-        try:
-            self._permit.pop()
-        except IndexError:
-            return float("inf")
+        if not self._looking.acquire(timeout=patience):
+            return LOOK
         try:
             rose = False
             for queue in self._queues:
@@ -216,8 +223,8 @@ class Meters:
                     self._stored[reason] = number
                     self._one().add(meters.SUPPRESSED, reason, more)
         finally:
-            self._permit.append(True)
+            self._looking.release()
         return LOOK if rose else float("inf")
 
 
-__all__ = ["LOOK", "PATIENCE", "Meter", "Meters"]
+__all__ = ["LOOK", "LOOK_PATIENCE", "PATIENCE", "Meter", "Meters"]

@@ -130,9 +130,9 @@ def test_m1_four_workers_two_killed_and_every_scrape_is_no_less(
             if len(living) == 2 and all(worker.done for worker in living):
                 break
         recover(str(log_dir))
-        # A living worker may be in the middle of recovering what a dead one left.
-        least = sum(worker.logged() for worker in workers) + 2
-        assert eventually(lambda: living[0].scrape() >= least)
+        # A living worker may be in the middle of recovering what a dead one left: also
+        # a last record that was accepted, and not acknowledged.
+        assert eventually(lambda: len([*log_dir.glob("spool/*.spool")]) == len(living))
         seen.extend(worker.scrape() for worker in living)
     finally:
         for worker in workers:
@@ -185,7 +185,7 @@ def test_m1_children_are_counted_once(log_dir: Path, method: Any) -> None:
 
 @pytest.mark.fault
 @pytest.mark.heavy
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)  # 500 times what a busy machine takes for a fork
 def test_m1_children_forked_while_threads_count_and_scrape_do_not_hang(
     log_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -166,6 +166,7 @@ def alertmanager(directory: Path, webhook: str) -> Iterator[str]:
 
 
 __all__ = [
+    "SECONDS",
     "alertmanager",
     "ask",
     "evaluations",

@@ -13,6 +13,7 @@ X2  What cannot be saved is left in the spool, and keeps nobody from anything.
 
 from __future__ import annotations
 
+import _thread
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,10 @@ PATIENCE: Final = 0.25
 """Seconds that the end of a queue waits for the lock of the saved counters."""
 LOOK: Final = 1.0
 """Seconds between two looks at what is sampled away, while it rises."""
+AT_THE_END: Final = 1.0
+"""Seconds for which who looks for the last time waits for another thread that looks."""
+_PAUSE: Final = 0.0005
+"""Seconds between two tries to be who stores."""
 _BILLION: Final = 1_000_000_000
 
 
@@ -181,6 +186,7 @@ class Meters:
         self._stored: dict[str, int] = {}
         # Who pops it stores: the writer, or a thread that flushes or ends the process.
         self._permit = [True]
+        self._storing = 0  # the thread that does
 
     def _one(self) -> Meter:
         """Return a meter that somebody sees, or the first."""
@@ -194,16 +200,29 @@ class Meters:
         if number > 0:
             self._one().add(name, label, number)
 
-    def look(self) -> float:
+    def look(self, patience: float = 0.0) -> float:
         """
         Store what other threads have counted; return in how many seconds again.
 
         Any thread: one at a time does it.
+
+        Args:
+            patience: seconds to wait for another one that does, which may have begun
+                before the newest was counted.
+
         """
-        try:
-            self._permit.pop()
-        except IndexError:
-            return float("inf")
+        me = _thread.get_ident()
+        until = time.monotonic() + patience
+        while True:
+            try:
+                self._permit.pop()
+                break
+            except IndexError:
+                # A signal handler that flushes may have interrupted it here.
+                if self._storing == me or time.monotonic() >= until:
+                    return float("inf")
+            time.sleep(_PAUSE)
+        self._storing = me
         try:
             rose = False
             for queue in self._queues:
@@ -216,8 +235,9 @@ class Meters:
                     self._stored[reason] = number
                     self._one().add(meters.SUPPRESSED, reason, more)
         finally:
+            self._storing = 0
             self._permit.append(True)
         return LOOK if rose else float("inf")
 
 
-__all__ = ["LOOK", "PATIENCE", "Meter", "Meters"]
+__all__ = ["AT_THE_END", "LOOK", "PATIENCE", "Meter", "Meters"]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,17 @@ import pytest
 
 PROMETHEUS = shutil.which("prometheus")
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-SECONDS = 60.0
+SECONDS = 100.0
 """After which a server that does not answer has failed; far more than any needs."""
 
+_NO_PROC = not os.path.isdir("/proc/self/fd")
+
 needs_prometheus = pytest.mark.skipif(
-    PROMETHEUS is None, reason="prometheus (Debian: prometheus) is not installed"
+    PROMETHEUS is None or _NO_PROC,
+    reason="prometheus (Debian: prometheus) is not installed",
 )
 needs_alertmanager = pytest.mark.skipif(
-    ALERTMANAGER is None,
+    ALERTMANAGER is None or _NO_PROC,
     reason="Alertmanager (Debian: prometheus-alertmanager) is not installed",
 )
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -41,19 +44,26 @@ def ask(address: str, **parameters: str) -> Any:
 
 
 def evaluations(server: str) -> int:
-    """Return how often the Prometheus at *server* has evaluated a group of rules."""
+    """Return how often the Prometheus at *server* has evaluated the group of rules."""
     with _OPENER.open(f"{server}/metrics", timeout=SECONDS) as answer:
         text = answer.read().decode()
-    numbers = re.findall(
-        r"^prometheus_rule_group_iterations_total\{.*\} (\S+)$", text, re.MULTILINE
+    due, missed = (
+        re.findall(rf"^prometheus_rule_group_{what}\{{.*\}} (\S+)$", text, re.MULTILINE)
+        for what in ("iterations_total", "iterations_missed_total")
     )
-    return max(int(float(number)) for number in numbers)
+    # Of those that were due, it leaves out what it is too late for.
+    return int(sum(map(float, due)) - sum(map(float, missed)))
 
 
-@contextmanager
-def running(command: list[str], port: int, log: Path) -> Iterator[str]:
-    """Run a server until it is not needed any more; return its address."""
-    address = f"http://127.0.0.1:{port}"
+@contextlib.contextmanager
+def running(command: list[str], log: Path) -> Iterator[str]:
+    """
+    Run a server until it is not needed any more; return its address.
+
+    It takes a port that is free: one that was found to be free before it was started
+    may be somebody else's by then, who would be asked in its place.
+    """
+    command = [*command, "--web.listen-address=127.0.0.1:0"]
     with log.open("wb") as output:
         server = subprocess.Popen(command, stdout=output, stderr=output)
     try:
@@ -61,6 +71,7 @@ def running(command: list[str], port: int, log: Path) -> Iterator[str]:
         while True:
             assert server.poll() is None, log.read_text()
             try:
+                address = f"http://127.0.0.1:{port_of(server.pid)}"
                 with _OPENER.open(f"{address}/-/ready", timeout=5):
                     break
             except OSError:
@@ -76,16 +87,34 @@ def running(command: list[str], port: int, log: Path) -> Iterator[str]:
             server.wait()
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+def port_of(pid: int) -> int:
+    """
+    Return the port of 127.0.0.1 that process *pid* listens on.
+
+    Raises:
+        OSError: it does not yet.
+
+    """
+    sockets = set()
+    for opened in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            sockets.add(os.readlink(opened))
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, *more = line.split()
+        host, _, port = local.partition(":")
+        of_it = f"socket:[{more[5]}]" in sockets
+        if of_it and (host, state) == ("0100007F", "0A"):
+            return int(port, 16)
+    raise ConnectionRefusedError
 
 
-@contextmanager
+@contextlib.contextmanager
 def prometheus(
-    directory: Path, target: str, *, rules: str = "", alertmanager: str = ""
+    directory: Path,
+    target: str,
+    *options: str,
+    rules: str = "",
+    alertmanager: str = "",
 ) -> Iterator[str]:
     """Run Prometheus, which scrapes *target* (HOST:PORT) every second."""
     assert PROMETHEUS is not None
@@ -105,18 +134,17 @@ def prometheus(
             f"    - {{static_configs: [{{targets: ['{host}']}}]}}\n"
         )
     (directory / "prometheus.yml").write_text(config)
-    port = free_port()
     command = [
         PROMETHEUS,
         f"--config.file={directory / 'prometheus.yml'}",
         f"--storage.tsdb.path={directory / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
+        *options,
     ]
-    with running(command, port, directory / "log") as address:
+    with running(command, directory / "log") as address:
         yield address
 
 
-@contextmanager
+@contextlib.contextmanager
 def alertmanager(directory: Path, webhook: str) -> Iterator[str]:
     """Run Alertmanager, which tells *webhook* at once."""
     assert ALERTMANAGER is not None
@@ -127,19 +155,18 @@ def alertmanager(directory: Path, webhook: str) -> Iterator[str]:
         "receivers:\n"
         f"  - {{name: hook, webhook_configs: [{{url: '{webhook}'}}]}}\n"
     )
-    port = free_port()
     command = [
         ALERTMANAGER,
         f"--config.file={directory / 'alertmanager.yml'}",
         f"--storage.path={directory / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
         "--cluster.listen-address=",
     ]
-    with running(command, port, directory / "log") as address:
+    with running(command, directory / "log") as address:
         yield address
 
 
 __all__ = [
+    "SECONDS",
     "alertmanager",
     "ask",
     "evaluations",

@@ -91,7 +91,7 @@ def test_watch_a_spike_and_drops_arrive_at_a_webhook(
         begun = evaluations(server)
         for _ in range(60):  # the day's file becomes full
             small.log_error("r", ValueError("x" * 30_000))
-        small.flush(30)
+        small.flush(60)
         drops = wait_for(receiver, "TokenpakRecordsDropped")
         drops_evaluations = evaluations(server) - begun
         wait_for(receiver, "TokenpakErrorSpike", "resolved")

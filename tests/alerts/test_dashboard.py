@@ -21,7 +21,8 @@ from tokenpak.telemetry.metrics.families import FAMILIES
 from .servers import ask, needs_prometheus, prometheus
 from .traffic import calls, exposed
 
-DEADLINE = 90.0
+DEADLINE = 200.0
+"""Seconds after which there is no data: on a busy machine many scrapes fail."""
 
 
 def queries() -> list[tuple[str, str]]:
@@ -47,7 +48,7 @@ def has_data(answer: Any) -> bool:
 
 @needs_prometheus
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_watch_each_query_of_the_dashboard_returns_data(
     log_dir: Path, tmp_path: Path, make_logger: Callable[..., ErrorLogger]
 ) -> None:

@@ -28,7 +28,7 @@ def calls(logger: ErrorLogger, failed: int, **context: Any) -> None:
     for number in range(failed):
         logger.log_error(f"r{number}", TimeoutError("no answer"), {**CALL, **context})
         logger.log_event("completion", f"r{number}", {**CALL, **context})
-    assert logger.flush(30)
+    assert logger.flush(60)
 
 
 @contextmanager

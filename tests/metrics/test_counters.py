@@ -229,7 +229,7 @@ def test_m1_a_forked_child_starts_at_zero(
             before = logger.get_metrics()
             logger.log_error("r", KeyError())
             os.write(writing, repr((before, logger.get_metrics())).encode())
-            logger.close(timeout=10)
+            logger.close(timeout=60)
         finally:
             os._exit(0)
     os.close(writing)

@@ -314,13 +314,13 @@ def test_m1_a_fork_in_the_middle_of_a_count_holds_up_neither(log_dir: Path) -> N
 
     def use(view: View) -> int:
         inside.set()
-        assert go_on.wait(30)
+        assert go_on.wait(120)
         return errors_of(view)
 
     thread = threading.Thread(target=lambda: counts.read(use))
     thread.start()
     try:
-        assert inside.wait(30)
+        assert inside.wait(120)
         pid = os.fork()
         if pid == 0:  # pragma: no cover  (another process)
             status = 1
@@ -367,8 +367,8 @@ def test_m1_get_metrics_counts_the_machine(log_dir: Path, make_logger: Any) -> N
     for number, error in enumerate((ValueError(), ValueError(), KeyError())):
         context = {"provider": "openai", "model": f"m{number}", "kind": "quota"}
         (other if number else logger).log_error("r", error, context)
-    other.close(10)
-    logger.flush(10)
+    assert other.close(60)
+    assert logger.flush(60)
 
     machine_wide = {"ValueError": 2, "KeyError": 1}
     by = ("error_type", "provider")

@@ -63,7 +63,7 @@ def test_m1_eight_threads_leave_no_append_and_no_sampled_error_uncounted(
     assert appended(totals) == (logger.stats().batches, log_size(log_dir))
     assert suppressed(totals) == 40_000
     assert logger.stats().written == 40_000
-    assert logger.close(30)
+    assert logger.close(60)
     assert appended(pipeline(log_dir)) == (logger.stats().batches, log_size(log_dir))
 
 
@@ -72,7 +72,7 @@ def _log_some(log_dir: str, number: int) -> None:
     for _ in range(100):
         logger.log_error(f"r{number}", ValueError())
         logger.log_error(f"r{number}", KeyError())
-    logger.close(30)
+    assert logger.close(60)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -80,7 +80,7 @@ def test_m1_children_have_counters_of_their_own(log_dir: Path, method: Any) -> N
     """What the parent has counted is no child's."""
     parent = ErrorLogger(log_dir)
     parent.log_error("r", KeyError())
-    assert parent.flush(10)
+    assert parent.flush(60)
     context = multiprocessing.get_context(method)
     children = [
         context.Process(target=_log_some, args=(str(log_dir), number))
@@ -89,8 +89,8 @@ def test_m1_children_have_counters_of_their_own(log_dir: Path, method: Any) -> N
     for child in children:
         child.start()
     for child in children:
-        child.join(60)
-    parent.close(10)
+        child.join(120)
+    assert parent.close(60)
 
     totals = pipeline(log_dir)
     assert [child.exitcode for child in children] == [0] * 4
@@ -134,7 +134,7 @@ class Worker:
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
-            self.process.wait(30)
+            self.process.wait(100)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -200,7 +200,7 @@ for number in range(4):
     for _ in range(10):
         logger.log_error("r", KeyError())
     logger.log_error("r", ValueError())
-    logger.flush(20)
+    assert logger.flush(100)
 logger.log_error("left", ValueError())
 os.write(1, str(logger.stats().written_bytes).encode())
 os.kill(os.getpid(), 9)

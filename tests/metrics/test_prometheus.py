@@ -87,7 +87,7 @@ def test_m1_a_process_shows_its_own_figures_if_its_logger_is_named(
     logger = make_logger(sample=0)
     logger.log_event("done")
     logger.log_error("r", ValueError())
-    assert logger.flush(10)
+    assert logger.flush(60)
     registry = CollectorRegistry()
 
     register(registry, log_dir, logger=logger)
@@ -236,7 +236,7 @@ def get(url: str, accept: str = "", method: str = "GET") -> tuple[int, bytes]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(url, headers={"Accept": accept}, method=method)
     try:
-        with opener.open(request, timeout=30) as answer:
+        with opener.open(request, timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -311,7 +311,7 @@ def test_x1_logging_loads_neither_prometheus_nor_the_reader() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
 

@@ -276,7 +276,7 @@ def test_watch_sees_what_the_logger_writes(log_dir: Path) -> None:
     watcher = log.start(datetime.now(UTC).timestamp())
 
     logger.log_error("r", PermissionError("no"), context={"kind": "auth"})
-    logger.close(timeout=10)
+    assert logger.close(timeout=60)
     watcher.look(datetime.now(UTC).timestamp(), 0)
 
     assert log.friend.told == ["CriticalError/PermissionError firing"]

@@ -14,7 +14,7 @@ from typing import Final
 
 from tokenpak.telemetry.capture.encode import Encoder
 from tokenpak.telemetry.queue.drain import Drain
-from tokenpak.telemetry.queue.meter import AT_THE_END, Meters
+from tokenpak.telemetry.queue.meter import LOOK_PATIENCE, Meters
 from tokenpak.telemetry.queue.recovery import orphan_candidates, recover_one
 from tokenpak.telemetry.queue.teller import Teller
 from tokenpak.telemetry.queue.trouble import Trouble
@@ -228,7 +228,7 @@ class Housekeeping:
         """End what goes on in the archive, and tell of the last drops."""
         self.upkeep.close()
         self._teller.tell_last()
-        self._meters.look(AT_THE_END)
+        self._meters.look(LOOK_PATIENCE)
 
     def after_end(self) -> None:
         """Tell what is lost: it is in no spool, and could not be written."""

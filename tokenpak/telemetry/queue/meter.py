@@ -13,7 +13,7 @@ X2  What cannot be saved is left in the spool, and keeps nobody from anything.
 
 from __future__ import annotations
 
-import _thread
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
@@ -30,10 +30,8 @@ PATIENCE: Final = 0.25
 """Seconds that the end of a queue waits for the lock of the saved counters."""
 LOOK: Final = 1.0
 """Seconds between two looks at what is sampled away, while it rises."""
-AT_THE_END: Final = 1.0
-"""Seconds for which who looks for the last time waits for another thread that looks."""
-_PAUSE: Final = 0.0005
-"""Seconds between two tries to be who stores."""
+LOOK_PATIENCE: Final = 1.0
+"""Seconds that who must have stored it waits for another thread that is looking."""
 _BILLION: Final = 1_000_000_000
 
 
@@ -184,8 +182,8 @@ class Meters:
     def reset(self) -> None:
         """Begin anew: in a forked child."""
         self._stored: dict[str, int] = {}
-        # Who pops it stores: the writer, or a thread that flushes or ends the process.
-        self._permit = [True]
+        # Who has it stores: the writer, or a thread that flushes or ends the process.
+        self._looking = threading.Lock()
         self._storing = 0  # the thread that does
 
     def _one(self) -> Meter:
@@ -207,21 +205,15 @@ class Meters:
         Any thread: one at a time does it.
 
         Args:
-            patience: seconds to wait for another one that does, which may have begun
-                before the newest was counted.
+            patience: seconds to wait for another one that is at it.  It may have looked
+                before the last was counted: who promises that all is stored, as who
+                flushes does, has to look after it.
 
         """
-        me = _thread.get_ident()
-        until = time.monotonic() + patience
-        while True:
-            try:
-                self._permit.pop()
-                break
-            except IndexError:
-                # A signal handler that flushes may have interrupted it here.
-                if self._storing == me or time.monotonic() >= until:
-                    return LOOK  # that one may not have seen the newest
-            time.sleep(_PAUSE)
+        me = threading.get_ident()
+        # A signal handler that flushes may have interrupted this very thread in here.
+        if self._storing == me or not self._looking.acquire(timeout=patience):
+            return LOOK
         self._storing = me
         try:
             rose = False
@@ -236,8 +228,8 @@ class Meters:
                     self._one().add(meters.SUPPRESSED, reason, more)
         finally:
             self._storing = 0
-            self._permit.append(True)
+            self._looking.release()
         return LOOK if rose else float("inf")
 
 
-__all__ = ["AT_THE_END", "LOOK", "PATIENCE", "Meter", "Meters"]
+__all__ = ["LOOK", "LOOK_PATIENCE", "PATIENCE", "Meter", "Meters"]

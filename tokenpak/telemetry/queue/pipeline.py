@@ -17,7 +17,7 @@ from tokenpak.telemetry.queue.chain import Chain, ForkGuard
 from tokenpak.telemetry.queue.daywatch import DayWatch, somebody_runs
 from tokenpak.telemetry.queue.drain import Drain, pending
 from tokenpak.telemetry.queue.housekeeping import Housekeeping
-from tokenpak.telemetry.queue.meter import AT_THE_END, Meters
+from tokenpak.telemetry.queue.meter import LOOK_PATIENCE, Meters
 from tokenpak.telemetry.queue.supply import new_spool, open_chain
 from tokenpak.telemetry.queue.trouble import Trouble
 from tokenpak.telemetry.queue.writer import Writer
@@ -193,7 +193,8 @@ class Pipeline:
         if self._closed is not None:
             return self._closed
         flushed = self._writer.flush(timeout)
-        self._meters.look(AT_THE_END if timeout is None else min(timeout, AT_THE_END))
+        patience = LOOK_PATIENCE if timeout is None else min(timeout, LOOK_PATIENCE)
+        self._meters.look(max(0.0, patience))
         return flushed
 
     def close(self, timeout: float | None) -> bool:
@@ -292,7 +293,7 @@ class Pipeline:
         if self._pid == os.getpid() and self._closed is None:
             self._tell(True)
             flushed = self._writer.flush(self._settings.exit_timeout)
-            self._meters.look(AT_THE_END)
+            self._meters.look(LOOK_PATIENCE)
             lost, counted = 0, True
             for drain in self._drains:
                 # Nobody will find the counters of a queue in memory, nor its records.

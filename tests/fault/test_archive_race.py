@@ -200,7 +200,7 @@ def rounds(tmp_path: Path, count: int, seed: int) -> None:
     assert looks > count
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_s4_processes_race_to_archive_and_are_killed(tmp_path: Path) -> None:
     """Some rounds of what the long one does."""
     rounds(tmp_path, 8, 1)

@@ -35,6 +35,7 @@ LIBRARY = next(
 
 pytestmark = [
     pytest.mark.fault,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed"),
 ]
 

@@ -20,7 +20,7 @@ BIRTH = 60.0
 
 
 @pytest.mark.fault
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_q1_nothing_accepted_is_lost_or_doubled_when_workers_are_killed(
     tmp_path: Path,
 ) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.fault.ledger import log_lines
+from tests.queue.logs import eventually
 from tokenpak.telemetry.error_logger import ErrorLogger
 
 pytestmark = pytest.mark.fault
@@ -127,6 +128,7 @@ def test_x2_a_directory_that_cannot_be_made_is_warned_of_once_and_caught_up(
     with caplog.at_level(logging.WARNING, "tokenpak.telemetry"):
         for number in range(200):
             logger.log_error(f"r{number}", ValueError("x"))
+        assert eventually(lambda: logger.stats().write_errors > 0)
         assert not logger.flush(0.5)
         during = logger.stats()
         log_dir.unlink()

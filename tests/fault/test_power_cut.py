@@ -27,7 +27,7 @@ from tokenpak.telemetry.store.boot import current_boot
 from tokenpak.telemetry.store.notes import WORD
 from tokenpak.telemetry.store.spool import spool_paths
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 WORKERS = 3
 CUTS = 4

@@ -23,7 +23,7 @@ from tests.fault.worker import fail
 from tokenpak.telemetry.error_logger import get_error_logger
 
 RECORDS = 5
-DEADLINE = 30.0
+DEADLINE = 120.0
 
 
 def child(number: int, ledger: Ledger) -> None:
@@ -34,7 +34,7 @@ def child(number: int, ledger: Ledger) -> None:
     if number % 3 == 0:
         os._exit(0)
     if number % 3 == 1:
-        os._exit(0 if logger.flush(20) else 3)
+        os._exit(0 if logger.flush(100) else 3)
     sys.exit(0)
 
 

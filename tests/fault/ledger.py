@@ -22,10 +22,12 @@ class Ledger:
 
     def __init__(self, path: Path, threads: int) -> None:
         self.path = path
-        if not path.exists():
-            path.write_bytes(bytes(8 * threads))
-        with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), 8 * threads)
+        size = 8 * threads
+        # Whoever comes first makes it, and may be killed before it is filled.
+        with path.open("a+b") as file:
+            if os.fstat(file.fileno()).st_size < size:
+                file.truncate(size)
+            self._map = mmap.mmap(file.fileno(), size)
         self.words = memoryview(self._map).cast("Q")
 
     def acknowledged(self) -> list[int]:

@@ -35,6 +35,7 @@ LIBRARY = next(
 
 pytestmark = [
     pytest.mark.fault,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed"),
 ]
 
@@ -46,16 +47,16 @@ from pathlib import Path
 from tests.fault.ledger import Ledger, request_id
 from tokenpak.telemetry.error_logger import ErrorLogger
 
-log_dir, ledger, name, begin, end, pause = sys.argv[1:]
+log_dir, ledger, name, end, pause = sys.argv[1:]
 words = Ledger(Path(ledger), 3).words  # calls that have returned, stop, when it ended
 logger = ErrorLogger(log_dir, linger=0.005, recovery_interval=0.2)
 error = ValueError("x")
 print("ready", flush=True)
 sys.stdin.readline()
-while time.time() < float(begin):
-    time.sleep(0.002)
-number = 0
-while not words[1] and time.time() < float(end):
+number, ended = 0, False
+while not words[1] and not ended:
+    # Before the call, so that there is one at the end, however slow the machine is.
+    ended = time.time() >= float(end)
     logger.log_error(request_id(name, 0, number), error)
     number += 1
     words[0] = number
@@ -88,7 +89,6 @@ class Writer:
         log_dir: Path,
         name: str,
         clock: dict[str, str],
-        begin: float = 0.0,
         end: float = 1e12,
         pause: float = 0.001,
     ) -> None:
@@ -99,12 +99,13 @@ class Writer:
             [
                 *("/bin/sh", "-c", START, "sh"),
                 *(sys.executable, "-c", WRITER, str(log_dir), str(path), name),
-                *(f"{begin}", f"{end}", f"{pause}"),
+                *(f"{end}", f"{pause}"),
             ],
             env={
                 **os.environ,
                 "LIBRARY": LIBRARY,
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "FAKETIME_NO_CACHE": "1",
                 "TZ": "UTC",
                 **clock,
             },
@@ -166,6 +167,14 @@ def archives(log_dir: Path) -> Iterator[None]:
     assert {path: path.read_bytes() for path in before} == before
 
 
+def set_clock(setting: Path, text: str) -> dict[str, str]:
+    """Have clocks go as *text* says from now on; return what makes a clock do so."""
+    new = setting.with_suffix(".new")
+    new.write_text(f"{text}\n")
+    new.rename(setting)
+    return {"FAKETIME_TIMESTAMP_FILE": str(setting)}
+
+
 def wait_for(what: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 100
     while not what():
@@ -225,30 +234,26 @@ def test_s3_a_clock_that_is_set_under_eight_writers(
     """
     setting = tmp_path / "clock"
 
-    def set_clock(text: str) -> None:
+    def set_all(text: str) -> dict[str, str]:
         # What is added to the true time.
-        new = tmp_path / "new-clock"
-        new.write_text(f"{at(text) - time.time():+.3f}\n")
-        new.rename(setting)
+        return set_clock(setting, f"{at(text) - time.time():+.3f}")
 
-    set_clock("2026-03-24T23:50:00")
     names = [f"w{number}" for number in range(8)]
-    clock = {"FAKETIME_TIMESTAMP_FILE": str(setting), "FAKETIME_NO_CACHE": "1"}
-    writers = start(names, clock)
+    writers = start(names, set_all("2026-03-24T23:50:00"))
     for writer in writers:
         writer.go()
     wait_for_more(writers)
-    set_clock("2026-03-24T23:59:59.500")
+    set_all("2026-03-24T23:59:59.500")
     wait_for((log_dir / "errors-2026-03-25.jsonl").exists)
     wait_for_more(writers)
-    set_clock("2026-03-24T22:00:02")
+    set_all("2026-03-24T22:00:02")
     wait_for_more(writers)
-    set_clock("2026-03-26T00:00:05")
+    set_all("2026-03-26T00:00:05")
     wait_for_more(writers)
     killed = writers[0]
     killed.process.kill()
     killed.process.wait()
-    set_clock("2026-03-25T00:00:09")
+    set_all("2026-03-25T00:00:09")
     wait_for_more(writers[1:])
     for writer in writers[1:]:
         writer.stop()
@@ -265,7 +270,7 @@ def test_s3_a_clock_that_is_set_under_eight_writers(
 @pytest.mark.heavy
 @pytest.mark.usefixtures("archives")
 def test_s3_three_midnights_at_sixty_times_the_speed(
-    log_dir: Path, start: Start
+    log_dir: Path, tmp_path: Path, start: Start
 ) -> None:
     """
     Each under writers that log from two minutes before it until two minutes after.
@@ -273,15 +278,15 @@ def test_s3_three_midnights_at_sixty_times_the_speed(
     writers: list[Writer] = []
     for day in (24, 25, 26):
         midnight = at(f"2026-03-{day + 1}T00:00:00")
-        # Thirteen seconds until their first record, in which they start.
-        clock = {"FAKETIME": f"@2026-03-{day} 23:45:00 x60"}
-        for number in range(2):
-            # One after the other, so that each has its thirteen seconds to itself.
-            (writer,) = start(
-                [f"m{day}-{number}"], clock, begin=midnight - 120, end=midnight + 120
-            )
+        setting = tmp_path / f"clock-{day}"
+        # They have ten minutes to start; the clock runs when both of them log.
+        clock = set_clock(setting, f"@2026-03-{day} 23:50:00")
+        pair = start([f"m{day}-0", f"m{day}-1"], clock, end=midnight + 120)
+        for writer in pair:
             writer.go()
-            writers.append(writer)
+        wait_for_more(pair)
+        set_clock(setting, f"@2026-03-{day} 23:58:00 x60")
+        writers += pair
     status = [writer.process.wait(100) for writer in writers]
 
     days = check(log_dir, writers)
@@ -290,17 +295,22 @@ def test_s3_three_midnights_at_sixty_times_the_speed(
 
 
 @pytest.mark.usefixtures("archives")
-def test_s3_three_days_in_some_seconds(log_dir: Path, start: Start) -> None:
+def test_s3_three_days_in_some_seconds(
+    log_dir: Path, tmp_path: Path, start: Start
+) -> None:
     """
     Every hour of them passes in an eighth of a second.
     """
-    # Five seconds until the first record, in which it starts, and no other one.
-    clock = {"FAKETIME": "@2026-03-23 00:00:00 x30000"}
-    begin, end = at("2026-03-24T18:00:00"), at("2026-03-27T18:00:00")
+    end = at("2026-03-27T18:00:00")
     writers: list[Writer] = []
     for name in ("a", "b", "c"):
-        (writer,) = start([name], clock, begin=begin, end=end, pause=0.002)
+        setting = tmp_path / f"clock-{name}"
+        # It has six hours to start.
+        clock = set_clock(setting, "@2026-03-24 12:00:00")
+        (writer,) = start([name], clock, end=end, pause=0.002)
         writer.go()
+        wait_for_more([writer])
+        set_clock(setting, "@2026-03-24 18:00:00 x30000")
         writers.append(writer)
     status = [writer.process.wait(100) for writer in writers]
 

@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("resource", reason="there are no limits of descriptors to lower")
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 PRELUDE = """
 import gc, json, logging, os, resource, sys, time
@@ -82,7 +82,7 @@ def run(program: str, log_dir: Path) -> dict[str, Any]:
         [sys.executable, "-c", PRELUDE + program, str(log_dir)],
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=800,
         check=False,
     )
     assert child.returncode == 0, child.stderr

@@ -193,9 +193,9 @@ def log_today(log_dir: Path, tmp_path: Path) -> None:
             ("x" * 60_000, "\x7f\x00\x1b\t\r\n", "é\u2028\U0001f600", "#012 %msg% \\n")
         ):
             logger.log_error(f"odd-{number}", ValueError(text), {"text": text})
-            assert logger.flush(30)
+            assert logger.flush(60)
     finally:
-        logger.close(30)
+        logger.close(60)
     workers[0].kill()
     for worker in workers:
         assert worker.wait(60) in {0, -signal.SIGKILL}

@@ -44,7 +44,7 @@ def test_q5_children_forked_while_threads_log_lose_nothing(tmp_path: Path) -> No
         [*command, str(log_dir), str(ledgers), "300", "4"],
         capture_output=True,
         check=True,
-        timeout=350,
+        timeout=850,
     )
     recover(str(log_dir))
     verdict = audit(
@@ -126,11 +126,11 @@ def test_q5_the_child_starts_empty_and_the_parent_keeps_its_own(
         try:
             empty = logger.get_metrics() == {} and logger.stats().accepted == 0
             logger.log_error("child", ValueError("after the fork"))
-            status = 0 if empty and logger.flush(20) else 2
+            status = 0 if empty and logger.flush(60) else 2
         finally:
             os._exit(status)
     _, status = os.waitpid(pid, 0)
-    logger.flush(20)
+    logger.flush(60)
 
     assert os.waitstatus_to_exitcode(status) == 0
     assert ids_of(log_dir) == Counter(["parent", "child"])

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.fault.disks import fill, tmpfs
+from tests.queue.logs import eventually
 from tokenpak.telemetry.error_logger import ErrorLogger
 from tokenpak.telemetry.store.files import Buffer, OsFiles
 
@@ -56,6 +57,11 @@ def log(logger: ErrorLogger, start: int, count: int, padding: int) -> None:
     error = ValueError("x")
     for number in range(start, start + count):
         logger.log_error(f"r{number}", error, context)
+
+
+def meets_another_error(logger: ErrorLogger, before: int) -> bool:
+    """Return whether the writer comes to have met more errors than *before*."""
+    return eventually(lambda: logger.stats().write_errors > before)
 
 
 class ShortWrites:
@@ -199,7 +205,9 @@ def test_q3_a_small_disk_is_filled_and_freed_twenty_times(
         full = torn = 0
         for cycle in range(CYCLES):
             fill(disk / "filler")
+            before = logger.stats().write_errors
             log(logger, cycle * 300, 300, 1_000)
+            assert meets_another_error(logger, before)
             full += not logger.flush(0.1)
             content = path.read_bytes()
             torn += content != b"" and not content.endswith(b"\n")

@@ -68,7 +68,7 @@ def test_q6_a_signal_handler_that_logs_interrupts_calls_that_log(
         over = True  # one that is on its way must not ask for another
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert logger.flush(30)
+    assert logger.flush(60)
     stats = logger.stats()
 
     expected = Counter(f"main-{n}" for n in range(calls))
@@ -107,7 +107,7 @@ def test_q6_finalizers_that_log_run_in_the_middle_of_calls(
         gc.set_threshold(*threshold)
     in_the_middle = len(died)
     gc.collect()
-    assert logger.flush(30)
+    assert logger.flush(60)
 
     expected = Counter(f"alive-{n}" for n in range(500))
     expected.update(f"dead-{n}" for n in range(500))

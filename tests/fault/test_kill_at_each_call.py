@@ -73,7 +73,8 @@ def test_q1_killed_at_each_system_call_of_a_batch(
         log_dir = tmp_path / f"{number}" / "logs"
         log_dir.parent.mkdir()
         ledger = tmp_path / f"{number}" / "ledger"
-        paced = ("2", "40", "--pause", "0.0005", "--wait")
+        # With --flush: of one batch alone, nothing is read back.
+        paced = ("2", "40", "--pause", "0.0005", "--flush", "--wait")
         worker = programs.start(WORKER, log_dir, ledger, "w", *paced)
         status = run_traced(worker, f"{call}:signal=KILL:when={number}")
         acknowledged = Ledger(ledger, 2).acknowledged()

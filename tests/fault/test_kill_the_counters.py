@@ -42,10 +42,10 @@ def leave_orphan(log_dir: Path) -> None:
         logger = ErrorLogger(log_dir, sample={"KeyError": 0}, recovery_interval=3600)
         for number in range(BATCHES):
             logger.log_error(f"r{number}", ValueError())
-            logger.flush(30)
+            logger.flush(60)
         for _ in range(SAMPLED):
             logger.log_error("sampled", KeyError())
-        logger.flush(30)
+        logger.flush(60)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
 

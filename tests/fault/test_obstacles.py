@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fault.ledger import log_lines
+from tests.queue.logs import eventually
 from tests.store.obstacles import put_in_the_way
 from tokenpak.telemetry.error_logger import ErrorLogger
 from tokenpak.telemetry.queue import housekeeping
@@ -117,7 +118,8 @@ def test_s5_what_is_no_directory_of_spools_is_refused_and_logging_goes_on(
         number += 1
         logger.log_error(f"{number}", ValueError("x"))
         assert logger.flush(60)
-    durable.append(logger.stats().durable)
+    # It is seen a moment before the queue goes on in it.
+    durable.append(eventually(lambda: logger.stats().durable))
     assert logger.close(60)
 
     assert f"No spool in {path}: is {KINDS[kind]}" in told

@@ -121,7 +121,7 @@ def test_q1_what_was_synced_survives_a_power_cut_once(
 def wait_for_progress(ledgers: list[Path], more: int = 0) -> None:
     """Return when each writer has synced something, and one of them *more* records."""
     before = [Ledger(ledger, 1).acknowledged()[0] for ledger in ledgers]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 100
     while time.monotonic() < deadline:
         now = [Ledger(ledger, 1).acknowledged()[0] for ledger in ledgers]
         if all(now) and sum(now) >= sum(before) + more:

@@ -71,7 +71,7 @@ def test_x2_records_replace_it_too(
     monkeypatch.setattr(_thread, "start_new_thread", births.start)
     logger = make_logger()
     pause = threading.Event()
-    for number in range(2_000):
+    for number in range(12_000):
         logger.log_error(f"r{number}", ValueError("x"))
         pause.wait(0.005)
         if list(log_dir.glob("errors-*.jsonl")):

@@ -101,7 +101,7 @@ def test_q3_a_torn_tail_is_closed_within_the_bound() -> None:
 def fill(logger: ErrorLogger, records: int, size: int = 10_000) -> None:
     for number in range(records):
         logger.log_error(f"r{number}", ValueError("x"), {"padding": "y" * size})
-    assert logger.flush(30)
+    assert logger.flush(60)
 
 
 def law_holds(logger: ErrorLogger, calls: int) -> None:
@@ -130,7 +130,7 @@ def test_q3_a_full_day_is_told_of_at_once_and_only_once(
         size = path.stat().st_size
         law_holds(logger, 240)
         dropped = logger.stats().dropped
-        assert logger.close(30)
+        assert logger.close(60)
     told = [r for r in records_in(log_dir) if r["error_type"] == "RecordsDropped"]
 
     assert MIB - 12_000 < size <= MIB + NOTICE_BYTES
@@ -164,7 +164,7 @@ def test_q3_notices_stop_a_little_beyond_the_bound(
         fill(logger, 1)
     size = path.stat().st_size
     with caplog.at_level(logging.WARNING, "tokenpak.telemetry"):
-        logger.close(30)
+        logger.close(60)
 
     assert size <= MIB + NOTICE_BYTES
     assert size > MIB + NOTICE_BYTES - 4_096
@@ -193,7 +193,7 @@ def test_q3_a_full_directory_takes_records_again_when_there_is_room(
     fill(logger, 20)
     after = logger.stats().dropped
     law_holds(logger, 40)
-    logger.close(30)
+    logger.close(60)
     told = [r for r in records_in(log_dir) if r["error_type"] == "RecordsDropped"]
 
     assert 10 < full[DIRECTORY_FULL] < 20

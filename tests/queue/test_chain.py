@@ -70,7 +70,7 @@ def test_q3_threads_that_open_at_the_same_time_share_one_spool(
 
     def slowly() -> SpoolFile:
         spool = make()
-        together.wait(30)
+        together.wait(60)
         return spool
 
     with small_segments():

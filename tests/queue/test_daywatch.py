@@ -198,11 +198,11 @@ class Call:
     def deeper(self) -> None:
         """Run the application's code, in the middle of the call."""
         self.inside.set()
-        self.leave.wait(30)
+        self.leave.wait(60)
 
     def __enter__(self) -> Self:
         self.thread.start()
-        self.inside.wait(30)
+        self.inside.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:

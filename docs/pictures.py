@@ -43,7 +43,7 @@ def make_page(home: Path) -> Path:
         cwd=home,
         env={**os.environ, "HOME": str(home)},
         check=True,
-        timeout=60,
+        timeout=240,
     )
     report = make_report(log_dir, Query(since=DAY, until=DAY))
     page = home / "night.html"

@@ -83,7 +83,7 @@ def main() -> None:
             Anthropic(
                 base_url=base_url,
                 api_key=api_key,
-                timeout=1.0,
+                timeout=5.0,
                 # Each failure is to be seen.  With retries, the last one is.
                 max_retries=0,
             )

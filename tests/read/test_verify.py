@@ -22,10 +22,10 @@ from tests.read.log_making import (
 )
 from tests.read.test_damage import EDITS, damage, record_of
 from tokenpak.telemetry.queue.recovery import recover
-from tokenpak.telemetry.read import Finding, MalformedLine, Verification, scan, verify
+from tokenpak.telemetry.read import Finding, MalformedLine, Verification, scan
 from tokenpak.telemetry.read.strays import find_strays
 from tokenpak.telemetry.store.files import OsFiles
-from tokenpak.telemetry.store.peek import has_lock
+from tokenpak.telemetry.store.held_locks import HeldLocks
 from tokenpak.telemetry.store.spool import SpoolFile
 
 
@@ -215,7 +215,7 @@ def test_whether_the_owner_lives_is_told_as_far_as_it_is_known(
 ) -> None:
     """From inside a container, the locks of others are not seen."""
     make_orphan(tmp_path, [make_line("1")])[0].release()
-    monkeypatch.setattr(verify, "has_lock", lambda _identity: lives)
+    monkeypatch.setattr(HeldLocks, "has", lambda _self, _identity: lives)
 
     (finding,) = find(tmp_path)
 
@@ -234,14 +234,14 @@ def test_the_kernel_tells_who_holds_a_lock(tmp_path: Path) -> None:
     spool, _ = make_orphan(tmp_path, [])
     status = os.stat(str(spool.path))
     identity = status.st_dev, status.st_ino
-    held = has_lock(identity)
-    missing = has_lock(identity, locks=str(tmp_path / "none"))
+    held = HeldLocks().has(identity)
+    missing = HeldLocks(locks=str(tmp_path / "none")).has(identity)
     spool.release()
 
     assert held is True
     assert missing is None
-    assert has_lock(identity) in {False, None}
-    assert has_lock(identity, namespace=str(tmp_path)) is None
+    assert HeldLocks().has(identity) in {False, None}
+    assert HeldLocks(namespace=str(tmp_path)).has(identity) is None
 
 
 def test_r1_verifying_disturbs_no_recovery_and_changes_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tokenpak.telemetry.store.peek import has_lock
+from tokenpak.telemetry.store import held_locks
+from tokenpak.telemetry.store.held_locks import HeldLocks
 
 OURS = (os.makedev(8, 2), 131)
 LINE = b"7: FLOCK  ADVISORY  WRITE 708 08:02:131 0 EOF\n"
@@ -36,7 +37,7 @@ def looks(monkeypatch: pytest.MonkeyPatch, *lists: list[bytes]) -> list[int]:
 
 def held(tmp_path: Path) -> bool | None:
     """Look, as from where only some processes are seen: then False is None."""
-    return has_lock(OURS, namespace=str(tmp_path))
+    return HeldLocks(namespace=str(tmp_path)).has(OURS)
 
 
 def test_r1_a_lock_that_is_passed_over_in_a_long_list_is_found_by_another_look(
@@ -78,3 +79,24 @@ def test_a_lock_of_another_file_or_kind_is_not_taken_for_it(
     looks(monkeypatch, [line])
 
     assert held(tmp_path) is None
+
+
+@pytest.mark.parametrize("all_processes", [True, False])
+def test_the_list_is_read_once_for_all_files_whose_locks_are_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, all_processes: bool
+) -> None:
+    """Who reads it holds up whoever logs; and again only for one that is not in it."""
+    begun = looks(monkeypatch, [LINE + OTHERS])
+    if all_processes:
+        number = held_locks._ALL_PROCESSES
+        seen = os.stat_result((0, number, *(0,) * 8))
+        monkeypatch.setattr(os, "stat", lambda _: seen)
+    locks = HeldLocks(namespace=str(tmp_path))
+
+    others = [locks.has((OURS[0], 1310 + n)) for n in range(1, 77)]
+    assert others == [True] * 76
+    assert locks.has(OURS) is True
+    assert len(begun) == 1
+
+    assert locks.has((OURS[0], 1)) is (False if all_processes else None)
+    assert len(begun) == (2 if all_processes else 1), "no look could make sure"

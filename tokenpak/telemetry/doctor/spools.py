@@ -22,7 +22,8 @@ from tokenpak.telemetry.doctor.finding import CheckResult, Level, SpoolInfo
 from tokenpak.telemetry.doctor.scene import Scene
 from tokenpak.telemetry.errors import SpoolError
 from tokenpak.telemetry.read.pending import pending_in
-from tokenpak.telemetry.store.peek import SpoolView, has_lock
+from tokenpak.telemetry.store.held_locks import HeldLocks
+from tokenpak.telemetry.store.peek import SpoolView
 from tokenpak.telemetry.store.spool import spool_paths
 
 _NAMED: Final = 5
@@ -35,25 +36,34 @@ def look_at_spools(scene: Scene) -> list[SpoolInfo]:
     """Return what is in each spool of the directory, in all places where one may be."""
     if not hasattr(os, "pread"):  # no spools there either
         return []
+    held = HeldLocks()
     return [
-        look(path, scene.log_dir)
+        look(path, scene.log_dir, held)
         for place in scene.spool_places
         for path in spool_paths(place)
     ]
 
 
-def look(path: str, log_dir: str) -> SpoolInfo:
-    """Return what is in the spool at *path*, whose records go to *log_dir*."""
+def look(path: str, log_dir: str, held: HeldLocks | None = None) -> SpoolInfo:
+    """
+    Return what is in the spool at *path*.
+
+    Args:
+        path: of the spool.
+        log_dir: where its records go.
+        held: tells who lives; for several spools, one.
+
+    """
     try:
         with SpoolView(path, log_dir) as view:
-            return _look_inside(view)
+            return _look_inside(view, held or HeldLocks())
     except SpoolError as error:
         return SpoolInfo(path, "damaged", reason=error.reason)
     except OSError as error:
         return SpoolInfo(path, "unreadable", reason=error.strerror or str(error))
 
 
-def _look_inside(view: SpoolView) -> SpoolInfo:
+def _look_inside(view: SpoolView, held: HeldLocks) -> SpoolInfo:
     records = damaged = 0
     oldest = ""
     for item in pending_in(view):
@@ -65,7 +75,7 @@ def _look_inside(view: SpoolView) -> SpoolInfo:
             damaged += 1
     return SpoolInfo(
         view.path,
-        "living" if _lives(view) else "orphan",
+        "living" if _lives(view, held) else "orphan",
         view.stream,
         view.owner,
         view.started,
@@ -76,9 +86,9 @@ def _look_inside(view: SpoolView) -> SpoolInfo:
     )
 
 
-def _lives(view: SpoolView) -> bool:
-    held = has_lock(view.identity)
-    return view.is_locked() if held is None else held
+def _lives(view: SpoolView, held: HeldLocks) -> bool:
+    lives = held.has(view.identity)
+    return view.is_locked() if lives is None else lives
 
 
 def check_spools(spools: list[SpoolInfo], scene: Scene) -> Iterator[CheckResult]:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from tokenpak.telemetry.metrics.tally import Labels, count
+from tokenpak.telemetry.store.held_locks import HeldLocks
 from tokenpak.telemetry.store.meters import Reading
 from tokenpak.telemetry.store.names import STREAMS
 from tokenpak.telemetry.store.notes import DROP_REASONS
-from tokenpak.telemetry.store.peek import SpoolView, has_lock
+from tokenpak.telemetry.store.peek import SpoolView
 from tokenpak.telemetry.store.places import readable_spool_directories
 from tokenpak.telemetry.store.spool import spool_paths
 
@@ -78,12 +79,12 @@ class HealthLook:
 
     def look(self) -> Health:
         """Return what is in the spools; never raises OSError."""
-        health = Health()
+        health, held = Health(), HeldLocks()
         unreadable = 0
         for path in self._paths():
             try:
                 with SpoolView(path, self._log_dir) as view:
-                    _look(view, health)
+                    _look(view, health, held)
             except FileNotFoundError:
                 continue  # recovered meanwhile
             except OSError:
@@ -106,7 +107,7 @@ class HealthLook:
         return [path for place in places for path in spool_paths(place)]
 
 
-def _look(view: SpoolView, health: Health) -> None:
+def _look(view: SpoolView, health: Health, held: HeldLocks) -> None:
     stream = (view.stream,)
     size, records = view.waiting()
     count(health.pending_bytes, stream, size)
@@ -116,7 +117,7 @@ def _look(view: SpoolView, health: Health) -> None:
         untold = drops.total - drops.told
         if untold > 0:
             count(health.untold, (drops.reason, view.stream), untold)
-    lives = has_lock(view.identity)
+    lives = held.has(view.identity)
     if lives is None:  # in a container: not all locks can be seen
         lives = view.is_locked()
     count(health.writers if lives else health.orphans, stream)

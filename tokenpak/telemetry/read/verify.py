@@ -21,8 +21,8 @@ from tokenpak.telemetry.read.scan import blocks_of, finished, found_in
 from tokenpak.telemetry.read.source import LogDirectory
 from tokenpak.telemetry.read.strays import find_strays
 from tokenpak.telemetry.settings import resolve_settings
+from tokenpak.telemetry.store.held_locks import HeldLocks
 from tokenpak.telemetry.store.names import STREAMS, list_log_files
-from tokenpak.telemetry.store.peek import has_lock
 from tokenpak.telemetry.store.places import readable_spool_directories
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ class Verification:
 
     def _in_spools(self) -> Iterator[Finding]:
         problems: list[UnreadableFile] = []
+        held = HeldLocks()
         places = self._log_dir, self._settings.spool_dir
         for view in open_spools(*places, problems.append):
             with view:
@@ -151,7 +152,7 @@ class Verification:
                         yield as_finding(item)
             self.pending += records
             if records:  # a process that ends in peace leaves an empty one
-                lives = has_lock(view.identity)
+                lives = held.has(view.identity)
                 reason = _waiting(records, view.stream, view.owner, lives=lives)
                 yield Finding("pending", view.path, None, None, reason)
         yield from map(as_finding, problems)

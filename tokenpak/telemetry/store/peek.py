@@ -51,12 +51,6 @@ HEAD_SIZE: Final = HEADER_WORDS * WORD
 _COUNTS: Final = slice(32 * WORD, 64 * WORD)
 """Of drops, in the head: they change all the time, and do not matter here."""
 _SLOTS: Final = 64
-_ALL_PROCESSES: Final = 0xEFFFFFFC
-"""The number that Linux gives to the namespace in which every process is seen."""
-_LOOKS: Final = 8
-"""How often the kernel's list of locks is gone through before a lock is believed to be
-held by nobody."""
-_PIECE: Final = 64 * 1024
 
 
 class Lines(NamedTuple):
@@ -321,62 +315,4 @@ def without_counts(head: bytes) -> tuple[bytes, bytes]:
     return head[: _COUNTS.start], head[_COUNTS.stop :]
 
 
-def has_lock(
-    identity: tuple[int, int],
-    *,
-    locks: str = "/proc/locks",
-    namespace: str = "/proc/self/ns/pid",
-) -> bool | None:
-    """
-    Return whether a process holds the lock of a file, without trying to take it.
-
-    The kernel lists its locks, but only those of processes that can be seen from here:
-    from inside a container, those of others cannot.
-
-    Args:
-        identity: device and inode of the file.
-        locks: where the kernel lists them.
-        namespace: which processes can be seen.
-
-    Returns:
-        None if that cannot be told: there is no such list, or not of all processes.
-
-    """
-    device, inode = identity
-    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}".encode()
-    try:
-        if _is_listed(wanted, locks):
-            return True
-        return False if os.stat(namespace).st_ino == _ALL_PROCESSES else None
-    except OSError:
-        return None
-
-
-def _is_listed(wanted: bytes, locks: str) -> bool:
-    """
-    Return whether a lock of the file *wanted* is in the list *locks*.
-
-    The kernel gives the list out by the page, some 75 locks at a time, and goes on by
-    number: where one was released meanwhile that stood before, the next is passed over.
-    So only one of a single piece is believed at once not to have it.
-    """
-    for _ in range(_LOOKS):
-        pieces = []
-        fd = os.open(locks, READ_FLAGS)
-        try:
-            while piece := os.read(fd, _PIECE):
-                pieces.append(piece)
-        finally:
-            os.close(fd)
-        # 1: FLOCK  ADVISORY  WRITE 708 08:02:131 0 EOF
-        listed = b"".join(pieces)
-        if wanted in listed and any(
-            wanted in line.split() for line in listed.splitlines() if b"FLOCK" in line
-        ):
-            return True
-        if len(pieces) <= 1:
-            return False
-    return False
-
-
-__all__ = ["HEAD_SIZE", "Lines", "SpoolView", "has_lock", "without_counts"]
+__all__ = ["HEAD_SIZE", "Lines", "SpoolView", "without_counts"]

@@ -20,13 +20,19 @@ _FRAME = re.compile(r'^  File "(.*)", line \d+ in (.*)$', re.MULTILINE)
 
 
 def alive(group: int) -> list[int]:
-    """Return the processes of *group* that have not ended; a zombie has."""
+    """
+    Return the processes of *group* that have not ended.
+
+    A zombie has, if it is the last of its threads: one that dies later, since it is
+    inside of a call that the disk keeps waiting, still holds all files.
+    """
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[2]) == group and fields[0] not in "ZX":
+                ended = fields[0] in "ZX" and int(fields[17]) <= 1
+                if int(fields[2]) == group and not ended:
                     found.append(int(entry.name))
     return found
 

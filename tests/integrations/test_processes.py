@@ -12,6 +12,7 @@ import pytest
 
 from tests.docs.pages import ROOT
 from tests.integrations.processes import TELLS, alive, end, ours
+from tests.queue.logs import eventually
 
 pytestmark = pytest.mark.skipif(
     not os.path.isdir("/proc/self"), reason="groups are found by /proc"
@@ -49,6 +50,37 @@ print("there", flush=True)
 os.wait()
 logger.log_error("r", Slow())
 """
+
+
+WITHOUT_ITS_FIRST_THREAD = """
+import ctypes, sys, threading
+threading.Thread(target=sys.stdin.read).start()
+print("there", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_who_has_a_thread_left_has_not_ended() -> None:
+    """Though its state is that of a zombie, whose files are all closed."""
+    leader = subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_ITS_FIRST_THREAD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        with leader:
+            assert leader.stdout is not None
+            assert leader.stdout.readline() == b"there\n"
+            stat = Path(f"/proc/{leader.pid}/stat")
+            assert eventually(lambda: stat.read_text().rpartition(") ")[2][0] == "Z")
+            assert alive(leader.pid) == [leader.pid]
+            os.kill(leader.pid, signal.SIGKILL)
+            # Not waited for: all of it is gone, and it is still to be seen.
+            assert eventually(lambda: alive(leader.pid) == [])
+            assert stat.exists()
+    finally:
+        leader.kill()
 
 
 @pytest.mark.parametrize(

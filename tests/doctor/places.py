@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,12 +33,25 @@ def make_healthy(log_dir: Path) -> Path:
 def on_file_system(
     monkeypatch: pytest.MonkeyPatch, kind: str, local: str = "tmpfs"
 ) -> None:
-    """Let the log directory be on *kind*, and /dev/shm on *local*."""
+    """
+    Let the log directory be on *kind*, and /dev/shm on *local*, with room in both.
+
+    There may be little: in a container, /dev/shm has just the 64 MiB that a process may
+    have pending, and less as soon as anybody uses it.
+    """
 
     def file_system_of(path: str) -> str:
         return local if path.startswith("/dev/shm") else kind
 
     monkeypatch.setattr(places, "file_system_of", file_system_of)
+    monkeypatch.setattr(os, "statvfs", lambda path: room(10**12))
+
+
+def room(free: int, inodes: int = 10**6, total: int = 10**7) -> SimpleNamespace:
+    """Return what os.statvfs() says of a file system with *free* bytes."""
+    return SimpleNamespace(
+        f_bavail=free // 4096, f_frsize=4096, f_files=total, f_favail=inodes, f_flag=0
+    )
 
 
 def diagnose(log_dir: Path, now: float = NOW, **environ: str) -> Diagnosis:

@@ -19,6 +19,7 @@ from tests.doctor.places import (
     make_healthy,
     on_file_system,
     only,
+    room,
 )
 from tokenpak.telemetry.doctor import Level, machine
 from tokenpak.telemetry.doctor import probe as probing
@@ -36,12 +37,6 @@ def healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # -- room ---------------------------------------------------------------------------
 
 
-def _room(free: int, inodes: int = 10**6, total: int = 10**7) -> SimpleNamespace:
-    return SimpleNamespace(
-        f_bavail=free // 4096, f_frsize=4096, f_files=total, f_favail=inodes, f_flag=0
-    )
-
-
 @pytest.mark.parametrize(
     ("free", "level"),
     [(10**12, Level.OK), (40 * 2**20, Level.WARNING), (2**20, Level.PROBLEM), (0, 3)],
@@ -50,7 +45,7 @@ def test_q4_free_space_is_held_against_the_bound(
     healthy: Path, monkeypatch: pytest.MonkeyPatch, free: int, level: int
 ) -> None:
     """Less than an outage may need is a warning, less than a segment a problem."""
-    monkeypatch.setattr(os, "statvfs", lambda path: _room(free))
+    monkeypatch.setattr(os, "statvfs", lambda path: room(free))
 
     assert only(diagnose(healthy), "free space").level == level
 
@@ -67,7 +62,7 @@ def test_inodes_that_run_out_are_told_of(
     levels: list[Level],
 ) -> None:
     """A file system that has no number of them makes them as needed."""
-    monkeypatch.setattr(os, "statvfs", lambda path: _room(10**12, inodes, total))
+    monkeypatch.setattr(os, "statvfs", lambda path: room(10**12, inodes, total))
 
     assert [f.level for f in found(diagnose(healthy), "inodes")] == levels
 

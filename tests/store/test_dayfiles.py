@@ -105,6 +105,30 @@ def test_a_few_files_are_kept_open() -> None:
     assert day_files.dirty
 
 
+def test_q6_two_who_close_at_once_close_each_file_once() -> None:
+    """
+    Several threads may close a logger, and none of them raises.
+    """
+    closed: list[int] = []
+
+    class Together(FakeFiles):
+        def close(self, fd: int) -> None:
+            if not closed:
+                closed.append(fd)
+                day_files.close()  # the other one, just then
+            else:
+                closed.append(fd)
+            super().close(fd)
+
+    day_files = DayFiles(Together(Disk()), LOG_DIR)
+    for day in (10, 11, 12):
+        append(day_files, ERRORS, day)
+
+    day_files.close()
+
+    assert len(closed) == len(set(closed)) == 3
+
+
 def test_s2_a_sync_does_not_make_a_file_that_is_gone() -> None:
     """
     It was closed for others, and then archived or deleted: nothing is to be forced.

@@ -73,6 +73,14 @@ class _Time:
         at = slope * self.before + height
         return f"0+{slope:.12g}x{self.before} {at:.12g}+{then:.12g}x{self.after - 1}"
 
+    def failed(self, ago: int, value: float, slope: float) -> str:
+        """Return a series that a scrape has missed *ago* seconds before the event."""
+        at = (self.at_once - ago) // self.step
+        rest = self.before + self.after - at - 1
+        then = value + slope * (at + 1)
+        before = f"{value:.12g}+{slope:.12g}x{at - 1} " if at else ""
+        return f"{before}stale {then:.12g}+{slope:.12g}x{rest}"
+
     def late(self, value: float, slope: float = 0.0) -> str:
         """Return a series that begins with the event."""
         return f"_x{self.before} {value:.12g}+{slope:.12g}x{self.after}"
@@ -92,8 +100,9 @@ def cases(limits: Thresholds) -> Iterator[Case]:
             ERRORS, error_type=error_type, provider=provider, model="m", kind=kind
         )
 
-    here = {named(WRITERS, stream="errors"): time.always(1)}
-    steady = {error("TimeoutError"): time.always(0, 1)}
+    writers, timeouts = named(WRITERS, stream="errors"), error("TimeoutError")
+    here = {writers: time.always(1)}
+    steady = {timeouts: time.always(0, 1)}
     # One a step is usual, five a window.
     much = math.ceil(limits.spike_factor * 6 + limits.spike_count)
     spike = time.jump(1, much, much)
@@ -110,17 +119,24 @@ def cases(limits: Thresholds) -> Iterator[Case]:
     yield Case(
         rule,
         "an instance that is new, with a long history in its counters",
-        {
-            named(WRITERS, stream="errors"): time.late(1),
-            error("TimeoutError"): time.late(1_000_000, much),
-        },
+        {writers: time.late(1), timeouts: time.late(1_000_000, much)},
         0,
     )
+    missed = {
+        writers: time.failed(limits.window, 1, 0),
+        timeouts: time.failed(limits.window, 1_000_000, 1),
+    }
+    yield Case(rule, "as many as always, and a scrape that has failed", missed, 0)
 
     rule = "TokenpakNewErrorType"
     novel = {error("NovelError"): time.late(1)}
     yield Case(rule, "a new one", {**here, **steady, **novel}, 1)
     yield Case(rule, "more of a known one", {**here, **steady}, 0)
+    missed_then = {
+        writers: time.failed(limits.new_for, 1, 0),
+        timeouts: time.failed(limits.new_for, 1_000_000, 1),
+    }
+    yield Case(rule, "a known one, and a scrape that has failed", missed_then, 0)
 
     rule = "TokenpakProviderFailing"
     other = {error("TimeoutError", "anthropic"): time.always(0, 1)}
@@ -132,6 +148,7 @@ def cases(limits: Thresholds) -> Iterator[Case]:
         1,
     )
     yield Case(rule, "none", {**here, **other, **steady}, 0)
+    yield Case(rule, "none, and a scrape that has failed", missed, 0)
     yield Case(rule, "no provider", {**here, **other, error("KeyError", ""): spike}, 0)
 
     rule = "TokenpakCriticalErrors"

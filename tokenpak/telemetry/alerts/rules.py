@@ -64,9 +64,12 @@ def alert_rules(limits: Thresholds) -> list[AlertRule]:
     window = span(limits.window)
     # This metric is there from the first scrape on, also of an empty log.
     scraped = Series(WRITERS, job)
+    # Also for that moment: where a scrape has failed, all that ever was would be new.
     known = f"and on ({INSTANCE}) {scraped.at(limits.window)}"
-    learnt = f"and on ({INSTANCE}) {scraped.at(limits.usual)}"
-    before = scraped.at(max(limits.usual, limits.new_for))
+    learnt = f"{known} and on ({INSTANCE}) {scraped.at(limits.usual)}"
+    seen = f"and on ({INSTANCE}) {scraped.at(limits.new_for)}"
+    if limits.usual > limits.new_for:
+        seen += f" and on ({INSTANCE}) {scraped.at(limits.usual)}"
     an_hour = limits.budget / 24 * limits.burn
     a_window = an_hour * limits.window / HOUR
     return [
@@ -84,7 +87,7 @@ def alert_rules(limits: Thresholds) -> list[AlertRule]:
         AlertRule(
             "TokenpakNewErrorType",
             f"{of_type.at()} unless on ({INSTANCE}, error_type) "
-            f"{of_type.at(limits.new_for)} and on ({INSTANCE}) {before}",
+            f"{of_type.at(limits.new_for)} {seen}",
             0,
             "warning",
             "{{ $labels.instance }}: {{ $labels.error_type }} was never seen before",

@@ -205,9 +205,13 @@ class DayFiles:
         self._new.clear()
 
     def close(self) -> None:
-        """Close all files."""
-        for path in list(self._open):
-            self._forget(path)
+        """Close all files.  Any thread, when nothing else is done with them."""
+        while self._open:
+            try:
+                _, fd = self._open.popitem()
+            except KeyError:
+                return  # another thread that closes was quicker
+            self._files.close(fd)
 
 
 __all__ = ["MAX_OPEN", "Contended", "DayFiles", "LockedFile"]

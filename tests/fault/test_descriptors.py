@@ -82,7 +82,7 @@ def run(program: str, log_dir: Path) -> dict[str, Any]:
         [sys.executable, "-c", PRELUDE + program, str(log_dir)],
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=1200,
         check=False,
     )
     assert child.returncode == 0, child.stderr

@@ -20,6 +20,8 @@ from tokenpak.telemetry.error_logger import ErrorLogger
 DAY = 86_400.0
 SHORT = 60.0
 """Seconds that all but a few tests take at most, on a busy machine."""
+LOOKS = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"}
+"""Variables that say how wide and how coloured what is printed is to be."""
 DESCRIPTORS = (4_096, 65_536)
 """How many may be open: at least, if the machine allows it, and at most."""
 
@@ -103,7 +105,11 @@ def pytest_runtest_protocol() -> Generator[None, bool | None, bool | None]:
 def empty_environment(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """HOME is an empty directory, and no setting comes from the outside."""
     for name in list(os.environ):
-        if name.startswith("TOKENPAK_"):
+        if (
+            name.startswith("TOKENPAK_")
+            or name in LOOKS
+            or name.lower().endswith("_proxy")
+        ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 

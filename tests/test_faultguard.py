@@ -48,7 +48,7 @@ def run(place: Path, ran: int, skipped: int, *words: str, ci: str = "true") -> s
         capture_output=True,
         text=True,
         check=False,
-        timeout=250,
+        timeout=600,  # an interpreter starts, and loads the plugins
     )
     return f"{done.stdout}{done.stderr}\nstatus {done.returncode}"
 

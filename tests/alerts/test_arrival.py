@@ -90,7 +90,6 @@ def arrives(
 @needs_alertmanager
 @pytest.mark.heavy
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 def test_watch_a_spike_and_drops_arrive_at_a_webhook(
     log_dir: Path,
     tmp_path: Path,

@@ -48,7 +48,6 @@ def has_data(answer: Any) -> bool:
 
 @needs_prometheus
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_watch_each_query_of_the_dashboard_returns_data(
     log_dir: Path, tmp_path: Path, make_logger: Callable[..., ErrorLogger]
 ) -> None:

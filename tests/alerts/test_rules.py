@@ -39,7 +39,6 @@ def promtool(*arguments: str) -> str:
 
 @needs_promtool
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     "options",
     [

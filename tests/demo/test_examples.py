@@ -29,9 +29,6 @@ CAUSE = "The above exception was the direct cause of the following exception:"
 PATIENCE = "10"
 """Seconds for who does answer, on a busy machine too; the silent model takes them."""
 
-# What an SDK imports takes a minute on a machine that is busy enough.
-pytestmark = pytest.mark.timeout(600)
-
 
 class Run:
     """What one example has printed and logged."""

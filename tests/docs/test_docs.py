@@ -30,7 +30,6 @@ RUNNING = [
 ]
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", RUNNING, ids=name_of)
 def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
     """The commands and programs of a page print what it shows below them."""

@@ -44,7 +44,6 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert told == []
 
 
-@pytest.mark.timeout(900)
 def test_the_pictures_can_be_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

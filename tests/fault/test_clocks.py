@@ -35,7 +35,6 @@ LIBRARY = next(
 
 pytestmark = [
     pytest.mark.fault,
-    pytest.mark.timeout(900),
     pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed"),
 ]
 

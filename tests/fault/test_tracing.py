@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import pytest
-
 from tests.fault.tracing import STRACE, needs_strace, why_it_cannot_attach
-
-pytestmark = pytest.mark.fault
 
 REFUSED = """
 import sys

@@ -320,7 +320,6 @@ BROKERS = [
 
 @pytest.mark.fault
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", BROKERS)
 def test_q1_each_task_has_one_record_though_workers_are_killed(
     kind: str, tmp_path: Path

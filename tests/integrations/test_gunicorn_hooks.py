@@ -43,7 +43,6 @@ HASTY = ("--timeout", "10")
 ENDS = {"WorkerDied", "WorkerTimeout"}
 """Records of workers that were killed, or are when they don't leave soon after."""
 
-pytestmark = pytest.mark.timeout(900)
 server_test = pytest.mark.skipif(
     not os.path.isdir("/proc/self"), reason="needs a real server on Linux"
 )

@@ -22,7 +22,6 @@ from tokenpak.telemetry.integrations._request import bound, current_request_id
 from tokenpak.telemetry.integrations.pools import name_of, recorded
 from tokenpak.telemetry.queue.recovery import recover
 
-pytestmark = pytest.mark.timeout(600)
 SECONDS = 250.0
 """Far more than any of it takes, on a busy machine too."""
 METHODS = [

@@ -34,7 +34,6 @@ from tokenpak.telemetry.queue.recovery import recover
 
 pytestmark = [
     pytest.mark.fault,
-    pytest.mark.timeout(900),
     pytest.mark.skipif(
         not os.path.isdir("/proc/self"), reason="workers are found by /proc"
     ),

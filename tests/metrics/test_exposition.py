@@ -320,7 +320,6 @@ def test_m1_counters_with_known_labels_begin_at_zero(log_dir: Path) -> None:
 
 
 @pytest.mark.fault
-@pytest.mark.timeout(400)
 @needs_prometheus
 def test_m1_the_real_prometheus_scrapes_what_is_served(
     log_dir: Path, tmp_path: Path

@@ -149,7 +149,7 @@ def broker(kind: str, home: Path) -> Iterator[str]:
     # No port, which somebody else might take before the server does.  Not below home:
     # the path of a socket is a hundred bytes at most.
     with (
-        tempfile.TemporaryDirectory(prefix="redis-") as place,
+        tempfile.TemporaryDirectory(prefix="redis-", dir="/tmp") as place,
         open(home / "redis", "wb") as output,
     ):
         path = os.path.join(place, "socket")

@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument(
         "--timeout",
         type=float,
-        default=1.0,
+        default=5.0,
         help="seconds after which an answer is given up; default: %(default)s",
     )
     arguments = parser.parse_args()

@@ -21,6 +21,8 @@ from tokenpak.telemetry.alerts.yaml import dump, quoted
 from tokenpak.telemetry.errors import SettingError
 from tokenpak.telemetry.metrics.families import FAMILIES
 
+ERRORS, WRITERS = "tokenpak_errors_total", "tokenpak_telemetry_writers"
+SPIKE = "TokenpakErrorSpike"
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="promtool (Debian: prometheus) is not installed"
@@ -206,3 +208,52 @@ def test_watch_pieces_of_promql() -> None:
     assert pattern(("A*", "b.c?")) == r"A.*|b\.c."
     # A byte of the command line that is no text; as "?" it would be no expression.
     assert pattern(("\udcff",)) == "."
+
+
+@needs_promtool
+def test_watch_a_spike_is_told_of_where_every_second_scrape_fails(
+    tmp_path: Path,
+) -> None:
+    """What the last one that succeeded has seen is known, for some minutes."""
+    limits = Thresholds(usual=3_600)
+    steps = 150
+    counts = [n if n < 130 else n + 200 * (n - 129) for n in range(steps)]
+    series = {
+        ERRORS + '{job="app", instance="a", error_type="E"}': counts,
+        WRITERS + '{job="app", instance="a", stream="errors"}': [1] * steps,
+    }
+    (tmp_path / "rules.yml").write_text(rules_yaml(limits))
+    (tmp_path / "tests.yml").write_text(
+        dump(
+            {
+                "rule_files": ["rules.yml"],
+                "evaluation_interval": "1m",
+                "tests": [
+                    {
+                        "interval": "1m",
+                        "input_series": [
+                            {
+                                "series": name,
+                                "values": " ".join(
+                                    "stale" if at % 2 else str(value)
+                                    for at, value in enumerate(values)
+                                ),
+                            }
+                            for name, values in series.items()
+                        ],
+                        "promql_expr_test": [
+                            {
+                                "expr": f'count(ALERTS{{alertname="{SPIKE}"}}) or '
+                                "vector(0)",
+                                "eval_time": f"{minute}m",
+                                "exp_samples": [{"labels": "{}", "value": firing}],
+                            }
+                            for minute, firing in ((128, 0), (134, 1), (140, 1))
+                        ],
+                    }
+                ],
+            }
+        )
+    )
+
+    assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "tests.yml"))

@@ -219,10 +219,16 @@ def test_a_call_whose_beginning_was_interrupted_is_ended_by_the_next_who_looks()
 
 def test_a_call_that_does_not_listen_is_stuck_and_not_waited_for() -> None:
     """At the end neither."""
-    free = threading.Event()
+    begun, free = threading.Event(), threading.Event()
     asked: list[int] = []
     aside = Aside(lambda: asked.append(1), patience=0.2)
-    call = aside.begin(free.wait, SECONDS)
+
+    def work() -> bool:
+        begun.set()
+        return free.wait(SECONDS)
+
+    call = aside.begin(work)
+    assert begun.wait(SECONDS)
 
     aside.abandon(call)
     aside.close()
@@ -232,3 +238,33 @@ def test_a_call_that_does_not_listen_is_stuck_and_not_waited_for() -> None:
     assert not call.ended.is_set()
     free.set()
     assert call.ended.wait(SECONDS)
+
+
+@pytest.mark.parametrize("put", [True, False])
+def test_a_call_that_is_given_up_before_it_is_made_is_not_made(*, put: bool) -> None:
+    """Whether it has come to the other thread or not: it is no call to wait for."""
+    made: list[int] = []
+    aside = Aside(lambda: None)
+    real = aside._calls
+    held: list[object] = []
+
+    class Calls:
+        def put(self, call: object) -> None:
+            held.append(call)
+            raise Interrupted
+
+    class Interrupted(BaseException):
+        pass
+
+    aside.call(int)
+    aside._calls = Calls()  # type: ignore[assignment]
+    with pytest.raises(Interrupted):
+        aside.call(made.append, 1)
+    aside._calls = real
+    aside._open[0].abandoned = True
+    if put:
+        real.put(aside._open[0])
+    aside.close()
+
+    assert not aside.stuck
+    assert made == []

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ import pytest
 from tests.fault.nursery import Forked
 
 STRACE = shutil.which("strace")
+PATIENCE = 60.0
+"""Seconds for it to attach."""
 
 
 def why_it_cannot_attach(*command: str) -> str:
@@ -41,13 +44,19 @@ def why_it_cannot_attach(*command: str) -> str:
             text=True,
         ) as tracer,
     ):
-        # Until it does or gives up, however long that takes: a skip is no timeout.
-        while tracer.poll() is None and not _is_traced_by(tracer.pid, it.pid):
+        # This is asked when the tests are collected, where nothing else has an end.
+        until = time.monotonic() + PATIENCE
+        attached = False
+        while not attached and tracer.poll() is None and time.monotonic() < until:
             signal.sigtimedwait([], 0.002)
-        refused = tracer.poll() is not None
+            attached = _is_traced_by(tracer.pid, it.pid)
+        silent = "it ends at once"
+        if not attached and tracer.poll() is None:
+            silent = "it does not attach"
+            tracer.kill()
         it.kill()
-        said = tracer.communicate()[1].splitlines() or ["it ends at once"]
-    return said[-1] if refused else ""
+        said = tracer.communicate()[1].splitlines() or [silent]
+    return "" if attached else said[-1]
 
 
 def _is_traced_by(tracer: int, pid: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +19,9 @@ OTHERS = b"".join(
 )
 
 
-def looks(monkeypatch: pytest.MonkeyPatch, *lists: list[bytes]) -> list[int]:
+def looks(
+    monkeypatch: pytest.MonkeyPatch, *lists: list[bytes], all_processes: bool = False
+) -> list[int]:
     """Let the kernel give out *lists*, the last one for ever; note when one begins."""
     begun: list[int] = []
     left: list[bytes] = []
@@ -29,9 +32,13 @@ def looks(monkeypatch: pytest.MonkeyPatch, *lists: list[bytes]) -> list[int]:
         begun.append(len(begun))
         return 99
 
-    monkeypatch.setattr(os, "open", opening)
-    monkeypatch.setattr(os, "read", lambda fd, size: left.pop(0))
-    monkeypatch.setattr(os, "close", lambda fd: None)
+    names = {**vars(os), "open": opening, "close": lambda fd: None}
+    names["read"] = lambda fd, size: left.pop(0)
+    if all_processes:
+        status = os.stat_result((0, held_locks._ALL_PROCESSES, *(0,) * 8))
+        names["stat"] = lambda path: status
+    # The module's own name: other threads open and close what they like.
+    monkeypatch.setattr(held_locks, "os", SimpleNamespace(**names))
     return begun
 
 
@@ -86,11 +93,7 @@ def test_the_list_is_read_once_for_all_files_whose_locks_are_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, all_processes: bool
 ) -> None:
     """Who reads it holds up whoever logs; and again only for one that is not in it."""
-    begun = looks(monkeypatch, [LINE + OTHERS])
-    if all_processes:
-        number = held_locks._ALL_PROCESSES
-        seen = os.stat_result((0, number, *(0,) * 8))
-        monkeypatch.setattr(os, "stat", lambda _: seen)
+    begun = looks(monkeypatch, [LINE + OTHERS], all_processes=all_processes)
     locks = HeldLocks(namespace=str(tmp_path))
 
     others = [locks.has((OURS[0], 1310 + n)) for n in range(1, 77)]
@@ -100,3 +103,14 @@ def test_the_list_is_read_once_for_all_files_whose_locks_are_held(
 
     assert locks.has((OURS[0], 1)) is (False if all_processes else None)
     assert len(begun) == (2 if all_processes else 1), "no look could make sure"
+
+
+def test_many_that_nobody_holds_cost_a_look_each_and_a_few_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the list is long, as on a machine on which many have just died."""
+    begun = looks(monkeypatch, [OTHERS, OTHERS], all_processes=True)
+    locks = HeldLocks(namespace=str(tmp_path))
+
+    assert [locks.has((OURS[0], n)) for n in range(100)] == [False] * 100
+    assert 100 < len(begun) < 120

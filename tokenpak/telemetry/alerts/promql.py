@@ -17,6 +17,8 @@ from typing import Final
 _UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _SPECIAL: Final = re.compile(r"([.+(){}\[\]|^$\\])")
 INSTANCE: Final = "job, instance"
+_LOOK_BACK: Final = "5m"
+"""How old a sample may be: as Prometheus has it by default where no scrape failed."""
 
 
 def span(seconds: int) -> str:
@@ -71,8 +73,10 @@ class Series:
     def at(self, ago: int = 0) -> str:
         """Return the sum as it was *ago* seconds before."""
         chosen = f"{self._name}{{{self._where}}}" if self._where else self._name
-        offset = f" offset {span(ago)}" if ago else ""
-        return f"sum by ({self._by}) ({chosen}{offset})"
+        if ago:
+            # A scrape that failed just then is no end of the series.
+            chosen = f"last_over_time({chosen}[{_LOOK_BACK}] offset {span(ago)})"
+        return f"sum by ({self._by}) ({chosen})"
 
     def rise(self, window: int, ago: int = 0) -> str:
         """Return by how much it rose in *window* seconds that ended *ago*."""

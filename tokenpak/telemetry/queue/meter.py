@@ -183,8 +183,7 @@ class Meters:
         """Begin anew: in a forked child."""
         self._stored: dict[str, int] = {}
         # Who has it stores: the writer, or a thread that flushes or ends the process.
-        self._looking = threading.Lock()
-        self._storing = 0  # the thread that does
+        self._looking = threading.RLock()
 
     def _one(self) -> Meter:
         """Return a meter that somebody sees, or the first."""
@@ -210,12 +209,12 @@ class Meters:
                 flushes does, has to look after it.
 
         """
-        me = threading.get_ident()
-        # A signal handler that flushes may have interrupted this very thread in here.
-        if self._storing == me or not self._looking.acquire(timeout=patience):
-            return LOOK
-        self._storing = me
+        looking = self._looking  # a signal handler that forks makes another one
+        if looking._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - Condition's own protocol
+            return LOOK  # one that flushes has interrupted this very thread in here
         try:
+            if not looking.acquire(timeout=patience):
+                return LOOK
             rose = False
             for queue in self._queues:
                 unmade = queue.chain.unmade
@@ -227,8 +226,12 @@ class Meters:
                     self._stored[reason] = number
                     self._one().add(meters.SUPPRESSED, reason, more)
         finally:
-            self._storing = 0
-            self._looking.release()
+            # First of all, and not after a look: what a signal raises may come between
+            # any two steps, also right after the lock was taken.
+            try:
+                looking.release()
+            except RuntimeError:
+                pass  # it was waited for in vain
         return LOOK if rose else float("inf")
 
 

@@ -8,6 +8,7 @@ operations, so that a forked child can let go of everything at once (Q5).
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
@@ -192,9 +193,11 @@ class Pipeline:
         """Return whether all accepted before is in the log, within *timeout* s."""
         if self._closed is not None:
             return self._closed
+        began, left = time.monotonic(), LOOK_PATIENCE
         flushed = self._writer.flush(timeout)
-        patience = LOOK_PATIENCE if timeout is None else min(timeout, LOOK_PATIENCE)
-        self._meters.look(max(0.0, patience))
+        if timeout is not None:
+            left = min(left, began + timeout - time.monotonic())
+        self._meters.look(max(0.0, left))
         return flushed
 
     def close(self, timeout: float | None) -> bool:

@@ -34,14 +34,15 @@ class Call:
         self.value: Any = None
         self.error: BaseException | None = None
         self.ended = threading.Event()
+        self.abandoned = False
 
     def make(self) -> None:
-        """Make the call, and keep what comes of it."""
+        """Make the call, and keep what comes of it; once, and not if it is given up."""
         function, args = self.function, self.args
         self.function, self.args = None, ()
-        assert function is not None
         try:
-            self.value = function(*args)
+            if function is not None and not self.abandoned:
+                self.value = function(*args)
         except BaseException as e:
             self.error = e
         finally:
@@ -115,6 +116,8 @@ class Aside:
     def abandon(self, call: Call) -> None:
         """Let *call* end without a result, or leave it where it is."""
         self.stuck = True  # a second signal may end the wait
+        call.abandoned = True
+        self._calls.put(call)  # if it is there already, it is passed over
         until = time.monotonic() + self._patience
         while not call.ended.is_set() and time.monotonic() < until:
             self._interrupt()

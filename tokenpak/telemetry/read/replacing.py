@@ -36,7 +36,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     folder, name = os.path.split(target)
     # Its name is known before it is there, and where it is not, it is not missed: what
     # a signal raises may come between any two steps.
-    temporary = os.path.join(folder, f".{name}-{os.urandom(8).hex()}.tmp")
+    temporary = os.path.join(folder, f".{name}-{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb", opener=_private) as out:
             yield out

@@ -42,7 +42,7 @@ class HeldLocks:
         self._locks = locks
         self._namespace = namespace
         self._listed: frozenset[bytes] = frozenset()
-        self._looked = False
+        self._looks = 0
 
     def has(self, identity: tuple[int, int]) -> bool | None:
         """
@@ -61,7 +61,7 @@ class HeldLocks:
             return True
         try:
             everybody = os.stat(self._namespace).st_ino == _ALL_PROCESSES
-            if not everybody and self._looked:
+            if not everybody and self._looks:
                 return None  # nor would another look make sure
             if self._finds(wanted):
                 return True
@@ -75,21 +75,21 @@ class HeldLocks:
 
         The kernel gives the list out by the page, some 75 locks at a time, and goes on
         by number: where one was released meanwhile that stood before, the next is
-        passed over.  So only one of a single piece is believed at once not to have it.
+        passed over.  So only one of a single piece is believed at once not to have it;
+        a longer one after some looks, which count for all files that are asked for.
         """
-        self._looked = True
-        for _ in range(_LOOKS):
+        while True:
+            self._looks += 1
             pieces = self._read()
             # 1: FLOCK  ADVISORY  WRITE 708 08:02:131 0 EOF
             lines = b"".join(pieces).splitlines()
-            self._listed = frozenset(
+            self._listed |= frozenset(
                 word for line in lines if b"FLOCK" in line for word in line.split()
             )
             if wanted in self._listed:
                 return True
-            if len(pieces) <= 1:
-                break
-        return False
+            if len(pieces) <= 1 or self._looks >= _LOOKS:
+                return False
 
     def _read(self) -> list[bytes]:
         pieces = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import signal
@@ -66,12 +67,26 @@ def end(leader: subprocess.Popen[bytes], patience: float) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
     for pid in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGFPE)
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            _tell(pid, signal.SIGFPE)
             os.kill(pid, signal.SIGCONT)
         eventually(lambda pid=pid: pid not in alive(leader.pid))  # type: ignore[misc]
     kill(leader)
     return False
+
+
+def _tell(pid: int, number: signal.Signals) -> None:
+    """
+    Send a signal to the first thread of *pid*, and to no other.
+
+    Whichever thread goes on first takes one that is sent to a stopped process, and
+    while that prints where all are, the first one goes on from what it has waited for.
+    """
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    if state == "Z":  # its first thread is gone
+        os.kill(pid, number)
+    elif ctypes.CDLL(None, use_errno=True).tgkill(pid, pid, int(number)):
+        raise OSError(ctypes.get_errno(), "tgkill")
 
 
 def kill(leader: subprocess.Popen[bytes]) -> None:

@@ -50,7 +50,13 @@ print("there", flush=True)
 os.wait()
 logger.log_error("r", Slow())
 """
-
+BUSY = """
+def spin():
+    while True:
+        threading.Event().wait(0.0005)
+for _ in range(4):
+    threading.Thread(target=spin, daemon=True).start()
+"""
 
 WITHOUT_ITS_FIRST_THREAD = """
 import ctypes, sys, threading
@@ -85,8 +91,13 @@ def test_who_has_a_thread_left_has_not_ended() -> None:
 
 @pytest.mark.parametrize(
     ("stuck", "found"),
-    [(IN_OURS, 1), (IN_THEIRS, 0), (UNTIL_ITS_CHILD_ENDS, 0)],
-    ids=["ours", "theirs", "its child"],
+    [
+        (IN_OURS, 1),
+        (IN_THEIRS, 0),
+        (UNTIL_ITS_CHILD_ENDS, 0),
+        (BUSY + UNTIL_ITS_CHILD_ENDS, 0),
+    ],
+    ids=["ours", "theirs", "its child", "its child, beside others"],
 )
 def test_who_does_not_end_tells_whether_the_logger_was_it(
     stuck: str, found: int, tmp_path: Path

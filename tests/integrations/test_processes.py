@@ -50,12 +50,9 @@ print("there", flush=True)
 os.wait()
 logger.log_error("r", Slow())
 """
-BUSY = """
-def spin():
-    while True:
-        threading.Event().wait(0.0005)
-for _ in range(4):
-    threading.Thread(target=spin, daemon=True).start()
+OTHERS = """
+for _ in range(20):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
 """
 
 WITHOUT_ITS_FIRST_THREAD = """
@@ -95,7 +92,7 @@ def test_who_has_a_thread_left_has_not_ended() -> None:
         (IN_OURS, 1),
         (IN_THEIRS, 0),
         (UNTIL_ITS_CHILD_ENDS, 0),
-        (BUSY + UNTIL_ITS_CHILD_ENDS, 0),
+        (OTHERS + UNTIL_ITS_CHILD_ENDS, 0),
     ],
     ids=["ours", "theirs", "its child", "its child, beside others"],
 )
